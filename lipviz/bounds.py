@@ -1,0 +1,318 @@
+"""Rigorous upper bounds of Lipschitz constants, in float64, from the weights alone.
+
+`bound` freezes the model (`explicit`), bounds every layer of the result, and multiplies. Nothing is believed
+about how a weight was made. Each bound holds for the stored float64 numbers in real arithmetic: rounding errors
+of the computation are bounded too, with u = 2^-53 and gamma_n = n u / (1 - n u).
+
+A matrix F has norm at most sqrt(mu) if mu I - F^H F has no negative eigenvalue, and that is proved by a Cholesky
+factorisation of (mu - c) I - F^H F which runs to its end, c covering its rounding (S. M. Rump, BIT 2006).
+A power iteration is a lower bound and never appears here.
+"""
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Inexact
+from torch import Tensor, nn
+
+from lipviz import isometries, sdp
+from lipviz.layers import FrozenResidual, explicit
+from lipviz.operators import CircularConv, Conv, Padded, flipped, symbol
+
+U = 2.0**-53
+UNROLL = 2048  # side of the largest matrix that is written out in full
+
+
+@dataclass(frozen=True)
+class LayerBound:
+    """The bound of one layer: its name in the frozen model, the value, and the method that gave it."""
+
+    name: str
+    value: float
+    method: str
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The bound of a model: `.value` is the product of the values of `.layers`, rounded up."""
+
+    value: float
+    layers: tuple[LayerBound, ...]
+
+
+def bound(model: nn.Module, input_shape: tuple[int, ...]) -> Bound:
+    """An upper bound of the l2 Lipschitz constant of `model` on inputs of shape `input_shape` (without batch).
+
+    The parameters are taken as float64 numbers, whatever the model computes in.
+
+    Raises:
+        ValueError: a module without a known constant, or weights that are not finite.
+
+    >>> bound(nn.Sequential(nn.Flatten(), nn.ReLU()), (2,)).value
+    1.0
+    """
+    return bound_frozen(freeze64(model, input_shape), input_shape)
+
+
+def freeze64(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+    """`explicit(model)` computed in float64 on the CPU from a copy; raises ValueError on weights that are not finite."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"weights must be finite, got NaN or infinity in {name!r}")
+    return explicit(deepcopy(model).cpu().double(), input_shape)
+
+
+def bound_frozen(frozen: nn.Module, input_shape: tuple[int, ...]) -> Bound:
+    """`bound` of a model that is explicit and in float64 already."""
+    layers = []
+    x = torch.zeros(1, *input_shape, dtype=torch.float64)
+    for name, module in leaves(frozen):
+        value, method = bound_layer(module, tuple(x.shape[1:]))
+        layers.append(LayerBound(name, value, method))
+        with torch.no_grad():
+            x = module(x)
+    product = math.prod(layer.value for layer in layers)
+    slack = 1 if all(layer.value in (0, 1) for layer in layers) else 1 + 2 * len(layers) * U
+    return Bound(product * slack, tuple(layers))
+
+
+def leaves(frozen: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
+    """The layers of nested nn.Sequential modules in order, with their names."""
+    if type(frozen) is not nn.Sequential:
+        return [(prefix or "model", frozen)]
+    return [
+        leaf
+        for name, child in frozen.named_children()
+        for leaf in leaves(child, f"{prefix}.{name}" if prefix else name)
+    ]
+
+
+def bound_layer(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, str]:
+    """(value, method) of one frozen layer on inputs of shape `shape`; raises ValueError on an unknown module."""
+    if type(module) in CONSTANTS:
+        return CONSTANTS[type(module)](module), "constant"
+    if type(module) is nn.Linear:
+        return norm_bound(module.weight.double()), "cholesky"
+    if type(module) in (nn.Conv2d, Padded):
+        return _conv_bound(module, shape)
+    if type(module) is CircularConv:
+        return _symbol_bound(
+            module.weight, tuple(module.weight.shape[-2:]), 1.0
+        ), "cholesky at every frequency"
+    if type(module) is FrozenResidual:
+        return _residual_bound(module, shape)
+    known = sorted({t.__name__ for t in (*CONSTANTS, nn.Linear, nn.Conv2d, nn.Sequential)})
+    raise ValueError(
+        f"no Lipschitz bound is known for {type(module).__name__}: use one of {', '.join(known)}, or lipviz layers"
+    )
+
+
+def gamma(n: int) -> float:
+    """gamma_n = n u / (1 - n u): the relative error of an inner product of length n, in any order of summation."""
+    return n * U / (1 - n * U)
+
+
+def norm_bound(F: Inexact[Tensor, "*batch m n"]) -> float:
+    """An upper bound of the largest spectral norm of a batch of float64 matrices, tight to about 1e-9.
+
+    >>> 0 <= norm_bound(torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64))) - 3 < 1e-9
+    True
+    """
+    F = F.reshape(-1, *F.shape[-2:])
+    F = F if F.shape[-1] <= F.shape[-2] else F.mH
+    peak = float(_real(F).abs().max())
+    if not math.isfinite(peak):
+        raise ValueError("weights must be finite, got NaN or infinity")
+    if peak == 0:
+        return 0.0
+    scale = 2.0 ** math.frexp(peak)[1]  # a power of two: dividing by it is exact
+    F = F / scale
+    m, n = F.shape[-2:]
+    G = F.mH @ F
+    gram_error = gamma(4 * m + 8) * float(_real(F).square().flatten(1).sum(1).max()) * (1 + gamma(2 * m * n))
+    top = _largest_eigenvalue(G)
+    slack = 1e-14 * top + 1e-300
+    while True:
+        mu = (top + slack) * (1 + 1e-15)
+        factor_error = 8 * gamma(n + 8) * n * mu  # of Cholesky, and of forming the matrix it is given
+        eye = torch.eye(n, dtype=G.dtype)
+        if int(torch.linalg.cholesky_ex(mu * eye - G).info.max()) == 0:
+            return math.sqrt(mu + gram_error + factor_error) * (1 + 4 * U) * scale
+        slack = 4 * slack + factor_error
+
+
+def _real(F: Tensor) -> Tensor:
+    """Real and imaginary parts side by side, without a copy."""
+    return torch.view_as_real(F.resolve_conj()) if F.is_complex() else F
+
+
+def _largest_eigenvalue(G: Tensor, candidates: int = 8, steps: int = 30) -> float:
+    """The largest eigenvalue over a batch: exact for those matrices that a few power steps rank first.
+
+    Only a guess, which the factorisation in `norm_bound` confirms for every matrix or has raised.
+    """
+    if len(G) > candidates:
+        v = (
+            torch.ones(*G.shape[:-1], 1, dtype=G.dtype)
+            + torch.linspace(0, 1, G.shape[-1], dtype=torch.float64)[:, None]
+        )
+        for _ in range(steps):
+            v = G @ v
+            v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(1e-300)
+        growth = torch.linalg.vector_norm(G @ v, dim=(1, 2))
+        G = G[growth.topk(candidates).indices]
+    return float(torch.linalg.eigvalsh(G).amax())
+
+
+def _symbol_bound(K: Tensor, grid: tuple[int, int], factor: float) -> float:
+    """Bound of the largest norm of the symbol of K on a grid, its own rounding added, times `factor`."""
+    rounding = 16 * U * (sum(K.shape[-2:]) + 4) * float(torch.linalg.matrix_norm(K.abs().sum((2, 3))))
+    return (norm_bound(symbol(K, grid)) + rounding) * factor * (1 + 8 * U)
+
+
+def _gershgorin_bound(op: Conv, K: Tensor) -> float:
+    """sqrt of max_i (A q)_i / q_i with A the magnitudes of the Gram kernel, q its Perron vector: any size."""
+    best = math.inf
+    folded = op.fold(K)
+    reach = folded.abs().sum((2, 3))
+    for side in ("in", "out"):
+        A = sdp.magnitudes(op.gram(K, side))
+        terms = folded.numel() + A.shape[0] * (2 * folded.shape[-1]) ** 2
+        A = A + gamma(terms) * (reach.mT @ reach if side == "in" else reach @ reach.mT)
+        q = sdp.perron(A)
+        best = min(best, float((A @ q / q).max()) * (1 + gamma(4 * len(q) + 8)))
+    return math.sqrt(best) * (1 + 4 * U)
+
+
+def _conv_bound(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, str]:
+    op, K = _geometry(module)
+    size = shape[-2:]
+    candidates = []
+    folded = op.for_size(size)
+    candidates.append((_gershgorin_bound(folded, K), "gershgorin with the Perron vector"))
+    if op.padding_mode == "circular":
+        grid = tuple(n // folded.stride for n in size)
+        candidates.append((_symbol_bound(folded.fold(K), grid, 1.0), "cholesky at every frequency"))
+    else:
+        reach = folded.fold(K).shape[-1] - 1
+        for points in sorted({max(1, 8 * reach), max(1, 24 * reach)}):
+            factor = folded.grid_factor(points)
+            value = _symbol_bound(folded.fold(K), (points, points), factor)
+            candidates.append((value, "supremum over frequencies"))
+            if min(candidates)[0] <= 1.001 * value / factor:  # the grid itself is a lower bound
+                break
+    outputs = op.outputs * math.prod(math.ceil(n / op.stride) for n in size)
+    exact = op.padding_mode == "circular" and folded == op
+    if not exact and min(op.inputs * math.prod(size), outputs) <= UNROLL:
+        candidates.append((norm_bound(unrolled(module, shape)), "cholesky of the whole matrix"))
+    return min(candidates)
+
+
+def _geometry(module: nn.Module) -> tuple[Conv, Tensor]:
+    """The operator and kernel of a plain convolution; raises ValueError on options without a bound."""
+    conv, before, mode = module, None, None
+    if isinstance(module, Padded):
+        conv, before, mode = module.conv, module.before, module.padding_mode
+    k = conv.kernel_size[0]
+    simple = (
+        conv.groups == 1
+        and set(conv.dilation) == {1}
+        and len({*conv.kernel_size}) == len({*conv.stride}) == 1
+    )
+    if not simple:
+        raise ValueError(f"only square convolutions without groups or dilation are bounded, got {conv}")
+    if before is None:
+        mode = conv.padding_mode
+        before = (k - 1) // 2 if conv.padding == "same" else int(conv.padding != "valid" and conv.padding[0])
+        if conv.padding not in ("same", "valid") and set(conv.padding) != {before}:
+            raise ValueError(f"only the same padding along both axes is bounded, got {conv.padding}")
+    if mode not in ("zeros", "circular") or (mode == "circular" and 2 * before != k - 1 and conv is module):
+        raise ValueError(
+            f"only zero padding, and circular padding that keeps the size, are bounded, got {conv}"
+        )
+    return Conv(conv.in_channels, conv.out_channels, k, conv.stride[0], mode), conv.weight.detach().double()
+
+
+def unrolled(module: nn.Module, shape: tuple[int, ...]) -> Float[Tensor, "m n"]:
+    """The matrix of an affine layer, without its bias, by running it on unit inputs: slow and obvious."""
+    n = math.prod(shape)
+    with torch.no_grad():
+        zero = module(torch.zeros(1, *shape, dtype=torch.float64))
+        return (module(torch.eye(n, dtype=torch.float64).view(n, *shape)) - zero).flatten(1).mT
+
+
+def _residual_bound(module: FrozenResidual, shape: tuple[int, ...]) -> tuple[float, str]:
+    """x - 2 V D V^T x with 0 <= D <= I has norm at most max(1, 2 ||V||^2 - 1)."""
+    inner, outer = module.inner, module.outer
+    W, V = (layer.conv.weight if isinstance(layer, Padded) else layer.weight for layer in (inner, outer))
+    adjoint = W.mT if isinstance(inner, nn.Linear) else flipped(W)
+    aligned = isinstance(inner, nn.Linear) or _opposite(_padding(inner), _padding(outer), W.shape[-1])
+    if (
+        type(inner) is not type(outer)
+        or V.shape != adjoint.shape
+        or not torch.equal(V, -2 * adjoint)
+        or not aligned
+    ):
+        raise ValueError("a FrozenResidual is bounded only where `outer` is -2 times the adjoint of `inner`")
+    value, method = bound_layer(inner, shape)
+    nu = value**2 * (1 + 2 * U)
+    # the last factor keeps a Jacobian that is measured in float64 below the bound of 1 it attains
+    return max(1.0, (2 * nu - 1) * (1 + 2 * U)) * (1 + 1e-12), f"1 + 2 d, {method}"
+
+
+def _padding(layer: nn.Module) -> tuple[int, str, int]:
+    conv = layer.conv if isinstance(layer, Padded) else layer
+    before = layer.before if isinstance(layer, Padded) else conv.padding[0]
+    return before, layer.padding_mode, conv.stride[0]
+
+
+def _opposite(inner: tuple[int, str, int], outer: tuple[int, str, int], kernel: int) -> bool:
+    return inner[0] + outer[0] == kernel - 1 and inner[1:] == outer[1:] and inner[2] == 1
+
+
+def _leaky(module: nn.LeakyReLU) -> float:
+    return max(1.0, abs(module.negative_slope))
+
+
+def _average(module: nn.AvgPool2d) -> float:
+    k, s = module.kernel_size, module.stride
+    if not (isinstance(k, int) and k == s and module.padding == 0):
+        raise ValueError(
+            f"only average pooling of square blocks that do not overlap is bounded, got {module}"
+        )
+    return k / abs(module.divisor_override or k * k)
+
+
+def _max_pool(module: nn.MaxPool2d) -> float:
+    k, s = module.kernel_size, module.stride
+    if not (isinstance(k, int) and isinstance(s, int) and module.dilation == 1):
+        raise ValueError(f"only max pooling of square blocks without dilation is bounded, got {module}")
+    return float(math.ceil(k / s))
+
+
+# exact types: a subclass may do anything in its forward
+CONSTANTS: dict[type[nn.Module], Callable[..., float]] = {
+    **{
+        layer: lambda m: m.lipschitz
+        for layer in (isometries.MaxMin, isometries.Pool, isometries.PadChannels, isometries.Center)
+    },
+    **{
+        layer: lambda m: 1.0
+        for layer in (
+            nn.Identity,
+            nn.Flatten,
+            nn.Unflatten,
+            nn.PixelUnshuffle,
+            nn.PixelShuffle,
+            nn.ReLU,
+            nn.Tanh,
+        )
+    },
+    nn.Sigmoid: lambda m: 0.25,
+    nn.LeakyReLU: _leaky,
+    nn.AvgPool2d: _average,
+    nn.MaxPool2d: _max_pool,
+}

@@ -1,0 +1,187 @@
+"""Certificates: the radius within which no perturbation changes the answer, in the l2 norm and unit of the input.
+
+The frozen float64 network is z = body(x), s = W z + b. If the body has Lipschitz constant L, then no input within
+
+    r = min_{j != y} (s_y - s_j) / (L ||w_y - w_j||)
+
+of x is classified other than y (Tsuzuku, Sato, Sugiyama, NeurIPS 2018, pair by pair). The minimum runs over all
+classes: the runner-up need not bind. Where the model does not end in a linear layer, r = margin / (sqrt(2) L).
+
+Logits are evaluated in float64 with a bound e of their rounding error, carried through the network
+layer by layer, and the radius uses s_y - s_j - 2 e, rounded down. It speaks of the real-arithmetic network of the
+stored weights at the given input.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from lipviz.bounds import CONSTANTS, U, Bound, bound_frozen, freeze64, gamma, leaves
+from lipviz.isometries import Center, Pool
+from lipviz.layers import FrozenResidual
+from lipviz.operators import CircularConv, Padded
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """One entry an image, on the CPU.
+
+    Attributes:
+        label: the predicted class.
+        margin: the logit of the label minus the largest other one.
+        radius: l2, in the unit of the input ([0, 1] for images); 0 where nothing is certified.
+        logits: (images, classes), float64.
+        error: bound of the rounding error of every logit.
+    """
+
+    label: Int64[Tensor, " b"]
+    margin: Float[Tensor, " b"]
+    radius: Float[Tensor, " b"]
+    logits: Float[Tensor, "b k"]
+    error: Float[Tensor, " b"]
+
+
+class Certifier:
+    """A model frozen and bounded once, to certify many images.
+
+    Args:
+        model: ends in a layer of logits, at least two.
+        input_shape: shape of one input without the batch.
+
+    Raises:
+        ValueError: a module without a known Lipschitz bound, or weights that are not finite.
+    """
+
+    def __init__(self, model: nn.Module, input_shape: tuple[int, ...]) -> None:
+        self.input_shape = tuple(input_shape)
+        self.frozen = freeze64(model, self.input_shape)
+        self.bound: Bound = bound_frozen(self.frozen, self.input_shape)
+        self.modules = [module for _, module in leaves(self.frozen)]
+        self._absolute = [absolute_norm(module) for module in self.modules]
+        last = self.modules[-1]
+        self.head = last if type(last) is nn.Linear else None
+        self.distance = None if self.head is None else _pairwise(self.head.weight)
+        body = self.bound.layers[:-1] if self.head is not None else self.bound.layers
+        self.body = math.prod(layer.value for layer in body) * (1 + 2 * len(body) * U)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, batch: int = 256) -> Certificate:
+        """Certify images of shape (b, *input_shape): floats in the unit of the network, or uint8 taken as x / 255."""
+        if tuple(images.shape[1:]) != self.input_shape:
+            got, expected = tuple(images.shape), ("batch", *self.input_shape)
+            raise ValueError(
+                f"images must have shape {expected}, got {got}: resize them, or add the batch axis"
+            )
+        x = images.cpu().double() / 255 if images.dtype == torch.uint8 else images.cpu().double()
+        if not x.isfinite().all():
+            raise ValueError("images must be finite, got NaN or infinity")
+        parts = [self.logits(part) for part in x.split(batch)] or [self.logits(x)]
+        logits, error = (torch.cat(part) for part in zip(*parts, strict=True))
+        label = logits.argmax(1)
+        return Certificate(label, _margin(logits, label), self.radius(logits, error, label), logits, error)
+
+    def logits(self, x: Float[Tensor, "b ..."]) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
+        """Logits and a bound of their error, e <- L e + (new rounding), layer by layer."""
+        e = torch.zeros(len(x), dtype=torch.float64)
+        for module, layer, absolute in zip(self.modules, self.bound.layers, self._absolute, strict=True):
+            y = module(x)
+            e = (layer.value * e + rounding(module, absolute, layer.value, x)) * (1 + 8 * U)
+            x = y
+        return x, e
+
+    def radius(self, s: Float[Tensor, "b k"], e: Float[Tensor, " b"], label: Tensor) -> Float[Tensor, " b"]:
+        """min_j (s_y - s_j - 2 e) / (L ||w_y - w_j||), rounded down and not below 0."""
+        gap = s.gather(1, label[:, None]) - s - 2 * e[:, None]
+        distance = math.sqrt(2) if self.distance is None else self.distance[label]
+        r = gap / (self.body * distance)
+        r = r.scatter(1, label[:, None], math.inf).amin(1)
+        return (r * (1 - 16 * U)).clamp_min(0)
+
+
+def certify(model: nn.Module, images: Tensor) -> Certificate:
+    """Label, margin and certified radius of each image; see `Certifier` to certify many with one model.
+
+    >>> halfplane = nn.Linear(1, 2, bias=False)
+    >>> _ = halfplane.weight.data.copy_(torch.tensor([[1.0], [-1.0]]))
+    >>> round(float(certify(halfplane, torch.tensor([[0.25]])).radius), 9)
+    0.25
+    """
+    return Certifier(model, tuple(images.shape[1:]))(images)
+
+
+def certified_accuracy(radius: Tensor, correct: Tensor, eps: float) -> float:
+    """Share of all images that are correct and certified beyond eps: radius > eps, strictly.
+
+    >>> certified_accuracy(torch.tensor([0.1, 0.3]), torch.tensor([True, True]), 36 / 255)
+    0.5
+    """
+    return float(((radius > eps) & correct).double().mean())
+
+
+def absolute_norm(module: nn.Module) -> float:
+    """sqrt(||A||_1 ||A||_inf) >= || |A| || for the matrix A of a layer: how rounding is amplified; 0 without weights."""
+    if isinstance(module, Padded):
+        return absolute_norm(module.conv)
+    if type(module) in (nn.Linear, nn.Conv2d):
+        W = module.weight.abs().flatten(2).sum(2) if module.weight.ndim > 2 else module.weight.abs()
+        return math.sqrt(float(W.sum(0).max() * W.sum(1).max())) * (1 + 1e-9)
+    if isinstance(module, FrozenResidual):
+        return absolute_norm(module.inner)
+    return 0.0
+
+
+def rounding(module: nn.Module, absolute: float, value: float, x: Tensor) -> Float[Tensor, " b"]:
+    """Bound of || fl(layer(x)) - layer(x) || for each x: gamma_{n + 1} (|| |A| || ||x|| + ||b||) for inner products.
+
+    The FFT has no error bound entry by entry; norm-wise it is a small multiple of u log2(size)
+    (Higham, Accuracy and Stability, section 24.1), taken here with the constant 8 for each transform.
+    """
+    size = x.flatten(1).norm(dim=1) * (1 + 1e-9)
+    if isinstance(module, CircularConv):
+        channels, (n, m) = module.weight.shape[1], module.weight.shape[-2:]
+        relative = 3 * 8 * U * math.log2(2 * n * m) + gamma(4 * channels)
+        return relative * value * math.sqrt(min(module.weight.shape[:2])) * size + U * _bias(module, x)
+    if isinstance(module, FrozenResidual):
+        inner = rounding(module.inner, absolute, 0.0, x)
+        middle = absolute * size + _bias(module.inner, x) + inner
+        return 2 * absolute * inner + gamma(_terms(module.outer)) * 2 * absolute * middle + 4 * U * size
+    if type(module) in (nn.Linear, nn.Conv2d, Padded):
+        return gamma(_terms(module)) * (absolute * size + _bias(module, x))
+    if type(module) is Center:
+        return U * (size + _spread(module.mean, x))
+    if type(module) is Pool:
+        return gamma(module.size**2 + 1) * module.size * size
+    if type(module) in CONSTANTS:  # comparisons, permutations, zeros; tanh and its like to a few units
+        return 4 * U * size if type(module) not in EXACT else torch.zeros_like(size)
+    raise ValueError(f"no rounding error is known for {type(module).__name__}")
+
+
+EXACT = tuple(t for t in CONSTANTS if t.__name__ not in ("Tanh", "Sigmoid", "LeakyReLU", "AvgPool2d"))
+
+
+def _terms(module: nn.Module) -> int:
+    """Length of the inner products of a layer, the bias counted."""
+    module = module.conv if isinstance(module, Padded) else module
+    return module.weight[0].numel() + 2
+
+
+def _bias(module: nn.Module, x: Tensor) -> float:
+    """Norm of the bias spread over the output image, which has at most the pixels of the input."""
+    module = module.conv if isinstance(module, Padded) else module
+    return 0.0 if module.bias is None else _spread(module.bias, x)
+
+
+def _spread(vector: Tensor, x: Tensor) -> float:
+    return float(vector.norm()) * math.sqrt(math.prod(x.shape[2:])) * (1 + 1e-9)
+
+
+def _pairwise(W: Float[Tensor, "k n"]) -> Float[Tensor, "k k"]:
+    """||w_i - w_j||, rounded up."""
+    return (W[:, None] - W[None]).norm(dim=2) * (1 + gamma(W.shape[1] + 4))
+
+
+def _margin(s: Float[Tensor, "b k"], label: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
+    return s.gather(1, label[:, None])[:, 0] - s.scatter(1, label[:, None], -math.inf).amax(1)

@@ -1,0 +1,298 @@
+"""Linear operators: Dense and Conv, the geometry without the weights.
+
+An operator knows how a weight acts on a signal (`op(W, x)`), how its adjoint acts, its Gram matrix or kernel,
+and how a diagonal T is absorbed into the weight. It holds no tensors, so everything is a pure function of W.
+
+A convolution is the cross-correlation y[o, i] = sum_{c, u} K[o, c, u] x[c, s i + u - p]: pad (k - 1) // 2 pixels
+before and the rest after, then keep every s-th pixel. With stride s it is the stride-1 convolution of the
+image folded by PixelUnshuffle(s), an isometry; `fold` does that to the kernel, and every bound is taken there.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+Side = Literal["in", "out"]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """x -> W x + b with W of shape (out, in); x is (..., in)."""
+
+    inputs: int
+    outputs: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the weight."""
+        return self.outputs, self.inputs
+
+    @property
+    def side(self) -> Side:
+        """The side with the smaller Gram matrix: W and W^T have the same norm."""
+        return "in" if self.inputs <= self.outputs else "out"
+
+    def __call__(self, W: Tensor, x: Tensor, b: Tensor | None = None) -> Tensor:
+        """W x + b."""
+        return F.linear(x, W, b)
+
+    def adjoint(self, W: Tensor, y: Tensor) -> Tensor:
+        """W^T y."""
+        return F.linear(y, W.mT)
+
+    def gram(self, W: Float[Tensor, "m n"], side: Side = "in") -> Float[Tensor, "r r"]:
+        """W^T W on the input side, W W^T on the output side."""
+        return W.mT @ W if side == "in" else W @ W.mT
+
+    def scale(
+        self, W: Float[Tensor, "m n"], t: Float[Tensor, " r"], side: Side = "in"
+    ) -> Float[Tensor, "m n"]:
+        """W T^{-1/2} on the input side, T^{-1/2} W on the output side."""
+        return W * t.rsqrt() if side == "in" else W * t.rsqrt()[:, None]
+
+    def symbols(self, W: Float[Tensor, "m n"]) -> tuple[Float[Tensor, "1 m n"], float]:
+        """Matrices whose largest norm, times the factor, bounds the norm of the operator: W itself, times 1."""
+        return W[None], 1.0
+
+    def for_size(self, size: tuple[int, ...]) -> "Dense":
+        """The operator itself: a dense layer has no image size."""
+        return self
+
+    def freeze(self, W: Tensor, b: Tensor | None) -> nn.Module:
+        """A plain nn.Linear with these numbers."""
+        return _filled(nn.Linear(self.inputs, self.outputs, b is not None, W.device, W.dtype), W, b)
+
+    def freeze_adjoint(self, W: Tensor) -> nn.Module:
+        """A plain nn.Linear that applies W^T."""
+        return _filled(nn.Linear(self.outputs, self.inputs, False, W.device, W.dtype), W.mT, None)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """x -> K * x + b with K of shape (out, in, k, k); x is (batch, in, height, width), padding "same"."""
+
+    inputs: int
+    outputs: int
+    kernel: int
+    stride: int = 1
+    padding_mode: str = "zeros"
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the weight."""
+        return self.outputs, self.inputs, self.kernel, self.kernel
+
+    @property
+    def side(self) -> Side:
+        """The side with fewer channels, the input counted after folding: K and its adjoint have the same norm."""
+        return "in" if self.inputs * self.stride**2 <= self.outputs else "out"
+
+    @property
+    def before(self) -> int:
+        """Pixels padded before the image; kernel - 1 - before come after."""
+        return (self.kernel - 1) // 2
+
+    def for_size(self, size: tuple[int, ...]) -> "Conv":
+        """The operator whose Gram kernel bounds this one on images of this size.
+
+        A wrapped image folds only where the stride divides its sides. Elsewhere the layer is a stride-1
+        convolution of which some outputs are dropped, and is bounded as that.
+        """
+        folds = self.padding_mode == "zeros" or all(n % self.stride == 0 for n in size)
+        return self if folds else replace(self, stride=1)
+
+    def __call__(self, W: Tensor, x: Tensor, b: Tensor | None = None) -> Tensor:
+        """K * x + b."""
+        return _correlate(x, W, b, self.before, self.stride, self.padding_mode)
+
+    def adjoint(self, W: Tensor, y: Tensor) -> Tensor:
+        """K^T * y: the flipped kernel with the flipped padding (stride 1)."""
+        if self.stride != 1:
+            raise ValueError(
+                f"the adjoint is written for stride 1, got stride {self.stride}: fold the kernel first"
+            )
+        return _correlate(y, flipped(W), None, self.kernel - 1 - self.before, 1, self.padding_mode)
+
+    def fold(self, W: Float[Tensor, "o c k k"]) -> Float[Tensor, "o f l l"]:
+        """The stride-1 kernel that acts on PixelUnshuffle(stride)(x): f = c s^2 channels."""
+        s, k = self.stride, self.kernel
+        if s == 1:
+            return W
+        lead = -self.before % s
+        taps = math.ceil((lead + k) / s)
+        W = F.pad(W, 2 * (lead, taps * s - lead - k))
+        return W.unflatten(3, (taps, s)).unflatten(2, (taps, s)).permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+
+    def unfold(self, W: Float[Tensor, "o f l l"]) -> Float[Tensor, "o c k k"]:
+        """The inverse of `fold`."""
+        s, k = self.stride, self.kernel
+        if s == 1:
+            return W
+        lead = -self.before % s
+        W = W.unflatten(1, (self.inputs, s, s)).permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
+        return W[:, :, lead : lead + k, lead : lead + k]
+
+    def gram(self, W: Float[Tensor, "o c k k"], side: Side = "in") -> Float[Tensor, "r r d d"]:
+        """Gram kernel R[i, j, d] = sum_{., u} K[., i, u + d] K[., j, u] of the folded kernel, every shift d."""
+        K = self.fold(W)
+        K = K.transpose(0, 1) if side == "in" else K
+        return F.conv2d(K, K, padding=K.shape[-1] - 1)
+
+    def scale(
+        self, W: Float[Tensor, "o c k k"], t: Float[Tensor, " r"], side: Side
+    ) -> Float[Tensor, "o c k k"]:
+        """K T^{-1/2} on the (folded) input side, T^{-1/2} K on the output side."""
+        if side == "out":
+            return W * t.rsqrt()[:, None, None, None]
+        return self.unfold(self.fold(W) * t.rsqrt()[:, None, None])
+
+    def symbols(
+        self, W: Float[Tensor, "o c k k"], points: int | None = None
+    ) -> tuple[Complex[Tensor, "w o f"], float]:
+        """Matrices of the Fourier symbol on a grid, and the factor from the grid to the whole torus.
+
+        The supremum over all frequencies, which bounds every image size under zero and circular padding, is at
+        most the largest norm on an M x M grid divided by cos^2(pi (l - 1) / 2 M), for l x l taps: along each
+        axis u^H F v is, up to a phase, of exponential type (l - 1) / 2, and near a maximum such a function
+        stays above the cosine of its type (M. Riesz).
+        """
+        K = self.fold(W)
+        points = points or max(1, 8 * (K.shape[-1] - 1))
+        return symbol(K, (points, points)), self.grid_factor(points)
+
+    def grid_factor(self, points: int) -> float:
+        """1 / cos^2(pi (l - 1) / 2 M) for a grid of M = `points` frequencies along each axis."""
+        lead = -self.before % self.stride
+        reach = math.ceil((lead + self.kernel) / self.stride) - 1
+        return math.cos(math.pi * reach / 2 / points) ** -2
+
+    def freeze(self, W: Tensor, b: Tensor | None) -> nn.Module:
+        """A plain nn.Conv2d with these numbers, inside a `Padded` where torch's own padding does not do."""
+        return _frozen_conv(W, b, self.before, self.stride, self.padding_mode)
+
+    def freeze_adjoint(self, W: Tensor) -> nn.Module:
+        """A plain nn.Conv2d that applies the adjoint: flipped kernel, flipped padding."""
+        return _frozen_conv(flipped(W), None, self.kernel - 1 - self.before, 1, self.padding_mode)
+
+
+def flipped(W: Float[Tensor, "o c k k"]) -> Float[Tensor, "c o k k"]:
+    """The kernel of the adjoint: channels exchanged, taps in reverse order."""
+    return W.transpose(0, 1).flip(2, 3)
+
+
+def symbol(K: Float[Tensor, "o c kh kw"], grid: tuple[int, int], before: int = 0) -> Complex[Tensor, "w o c"]:
+    """F_w = sum_u K[:, :, u] e^{-i w (u - before)} on half of a grid of frequencies; the rest is its conjugate.
+
+    On the n x n grid these are the blocks of the circular convolution on n x n images, taps beyond the image
+    wrapped as they must be (`torch.fft` would cut them off).
+    """
+    rows, cols = grid
+    dtype = torch.complex(K.new_zeros(0), K.new_zeros(0)).dtype
+    waves = [
+        torch.exp(
+            -2j
+            * math.pi
+            / n
+            * torch.outer(torch.arange(m), torch.arange(k) - before).to(K.device, torch.float64)
+        )
+        for n, m, k in ((rows, rows, K.shape[2]), (cols, cols // 2 + 1, K.shape[3]))
+    ]
+    E, H = (wave.to(dtype) for wave in waves)
+    return torch.einsum("ocuv,mu,nv->mnoc", K.to(dtype), E, H).flatten(0, 1)
+
+
+class Padded(nn.Module):
+    """A plain nn.Conv2d behind the padding that it cannot do itself; bounded as one operator.
+
+    Args:
+        conv: the convolution, without padding of its own.
+        before: pixels padded before the image along both axes; kernel - 1 - before come after.
+        padding_mode: "zeros" or "circular".
+    """
+
+    def __init__(self, conv: nn.Conv2d, before: int, padding_mode: str) -> None:
+        super().__init__()
+        self.conv, self.before, self.padding_mode = conv, before, padding_mode
+
+    def extra_repr(self) -> str:
+        """The padding in words."""
+        return f"before={self.before}, padding_mode={self.padding_mode!r}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad, then convolve."""
+        return self.conv(_pad(x, self.before, self.conv.kernel_size[0], self.padding_mode))
+
+
+class CircularConv(nn.Module):
+    """Circular convolution with a kernel as large as the image, through the FFT: the frozen form of FFT rows.
+
+    y = irfft2( sum_c rfft2(K)[o, c] rfft2(x)[c] ) is the circular true convolution with K (out, in, n, m).
+
+    Args:
+        weight: K, real, of the size of the image.
+        bias: one number for each output channel, or None.
+    """
+
+    def __init__(self, weight: Float[Tensor, "o c n m"], bias: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Float[Tensor, "b c n m"]) -> Float[Tensor, "b o n m"]:
+        """Multiply in the frequency domain; the image must have the size of the kernel."""
+        if x.shape[-2:] != self.weight.shape[-2:]:
+            n, m = self.weight.shape[-2:]
+            got = "x".join(map(str, x.shape[-2:]))
+            raise ValueError(
+                f"this frozen FFT layer is made for {n}x{m} images, got {got}: call explicit() again"
+            )
+        return fft_correlate(torch.fft.rfft2(self.weight), x, self.bias)
+
+
+def fft_correlate(W: Complex[Tensor, "o c n h"], x: Tensor, b: Tensor | None) -> Tensor:
+    """Apply one matrix (o, c) at every frequency of x, then add b."""
+    X = torch.fft.rfft2(x)
+    Y = torch.einsum("ocnh,bcnh->bonh", W, X)
+    y = torch.fft.irfft2(Y, s=x.shape[-2:])
+    return y if b is None else y + b[:, None, None]
+
+
+def _correlate(x: Tensor, W: Tensor, b: Tensor | None, before: int, stride: int, padding_mode: str) -> Tensor:
+    """Pad and cross-correlate; torch pads by itself where both sides get the same number of zeros."""
+    after = W.shape[-1] - 1 - before
+    if padding_mode == "zeros" and before == after:
+        return F.conv2d(x, W, b, stride, before)
+    return F.conv2d(_pad(x, before, W.shape[-1], padding_mode), W, b, stride)
+
+
+def _pad(x: Tensor, before: int, kernel: int, padding_mode: str) -> Tensor:
+    after = kernel - 1 - before
+    if padding_mode == "zeros":
+        return F.pad(x, 2 * (before, after))
+    for axis in (-2, -1):  # F.pad refuses to wrap more than once
+        n = x.shape[axis]
+        x = x.index_select(axis, torch.arange(-before, n + after, device=x.device) % n)
+    return x
+
+
+def _frozen_conv(W: Tensor, b: Tensor | None, before: int, stride: int, padding_mode: str) -> nn.Module:
+    out, inputs, kernel, _ = W.shape
+    own = padding_mode == "zeros" and 2 * before == kernel - 1
+    conv = nn.Conv2d(
+        inputs, out, kernel, stride, before if own else 0, bias=b is not None, device=W.device, dtype=W.dtype
+    )
+    _filled(conv, W, b)
+    return conv if own else Padded(conv, before, padding_mode)
+
+
+def _filled(layer: nn.Module, W: Tensor, b: Tensor | None) -> nn.Module:
+    with torch.no_grad():
+        layer.weight.copy_(W)
+        if b is not None:
+            layer.bias.copy_(b)
+    return layer

@@ -1,0 +1,87 @@
+"""Singular values of layers, and how far they are from orthogonal."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lipviz.bounds import UNROLL, freeze64, leaves, unrolled
+from lipviz.layers import FrozenResidual
+from lipviz.operators import CircularConv, Conv, Padded, symbol
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular values of one layer.
+
+    Attributes:
+        layer: name of the layer in the frozen model.
+        kind: "affine" (of its matrix) or "residual" (of V = W T^{-1/2} in x - 2 V relu(V^T x + b)).
+        values: singular values, descending, float64.
+        method: "exact", or "frequencies": of the symbol on a grid, which is the spectrum of the same kernel under
+            circular padding on an image of that size.
+    """
+
+    layer: str
+    kind: str
+    values: np.ndarray
+    method: str
+
+    @property
+    def distance(self) -> float:
+        """Root mean square of sigma - 1: distance to the nearest orthogonal matrix, for each singular value."""
+        return float(np.sqrt(np.mean((self.values - 1) ** 2)))
+
+
+def spectra(model: nn.Module, input_shape: tuple[int, ...]) -> list[Spectrum]:
+    """The spectrum of every layer of `model` that has a weight, in order, for inputs of this shape."""
+    found = []
+    x = torch.zeros(1, *input_shape, dtype=torch.float64)
+    with torch.no_grad():
+        for name, module in leaves(freeze64(model, input_shape)):
+            kind, linear = (
+                ("residual", module.inner) if isinstance(module, FrozenResidual) else ("affine", module)
+            )
+            if isinstance(linear, nn.Linear | nn.Conv2d | Padded | CircularConv):
+                values, method = singular_values(linear, tuple(x.shape[1:]))
+                found.append(Spectrum(name, kind, values.numpy(), method))
+            x = module(x)
+    return found
+
+
+def singular_values(module: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, str]:
+    """(values, method) of one frozen affine layer on inputs of shape `shape`; values descend.
+
+    Zero padding has no closed form: the matrix is written out where it is small, and elsewhere the values
+    are those of the symbol at the frequencies of an image padded to its full reach.
+    """
+    if isinstance(module, nn.Linear):
+        return torch.linalg.svdvals(module.weight), "exact"
+    height, width = shape[-2:]
+    if isinstance(module, CircularConv):
+        return _values(symbol(module.weight, (height, width)), (height, width)), "exact"
+    conv = module.conv if isinstance(module, Padded) else module
+    stride = conv.stride[0]
+    circular = isinstance(module, Padded) and module.padding_mode == "circular"
+    if circular and height % stride == width % stride == 0:
+        grid = (height // stride, width // stride)
+        return _values(symbol(_folded(conv), grid), grid), "exact"
+    if math.prod(shape) <= UNROLL // 2:
+        return torch.linalg.svdvals(unrolled(module, shape)), "exact"
+    kernel = _folded(conv)
+    grid = (height // stride + kernel.shape[-1] - 1, width // stride + kernel.shape[-1] - 1)
+    return _values(symbol(kernel, grid), grid), "frequencies"
+
+
+def _folded(conv: nn.Conv2d) -> Tensor:
+    op = Conv(conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0])
+    return op.fold(conv.weight)
+
+
+def _values(F: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Singular values of all frequencies: those strictly inside the stored half stand for two."""
+    sigma = torch.linalg.svdvals(F).unflatten(0, (grid[0], -1))
+    twice = sigma[:, 1 : (grid[1] + 1) // 2]
+    return torch.cat([sigma.flatten(), twice.flatten()]).sort(descending=True).values
