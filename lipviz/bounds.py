@@ -19,7 +19,8 @@ from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
 from lipviz import isometries, sdp
-from lipviz.layers import FrozenResidual, explicit
+from lipviz.forms import FrozenResidual
+from lipviz.layers import explicit
 from lipviz.operators import CircularConv, Conv, Padded, flipped, symbol
 
 U = 2.0**-53
@@ -58,7 +59,7 @@ def bound(model: nn.Module, input_shape: tuple[int, ...]) -> Bound:
 
 
 def freeze64(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
-    """`explicit(model)` computed in float64 on the CPU from a copy; raises ValueError on weights that are not finite."""
+    """`explicit(model)` in float64 on the CPU, from a copy; raises ValueError on weights that are not finite."""
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"weights must be finite, got NaN or infinity in {name!r}")
@@ -99,9 +100,7 @@ def bound_layer(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, str]:
     if type(module) in (nn.Conv2d, Padded):
         return _conv_bound(module, shape)
     if type(module) is CircularConv:
-        return _symbol_bound(
-            module.weight, tuple(module.weight.shape[-2:]), 1.0
-        ), "cholesky at every frequency"
+        return _symbol_bound(module.weight, tuple(module.weight.shape[-2:]), 1.0), "cholesky at every frequency"
     if type(module) is FrozenResidual:
         return _residual_bound(module, shape)
     known = sorted({t.__name__ for t in (*CONSTANTS, nn.Linear, nn.Conv2d, nn.Sequential)})
@@ -217,11 +216,7 @@ def _geometry(module: nn.Module) -> tuple[Conv, Tensor]:
     if isinstance(module, Padded):
         conv, before, mode = module.conv, module.before, module.padding_mode
     k = conv.kernel_size[0]
-    simple = (
-        conv.groups == 1
-        and set(conv.dilation) == {1}
-        and len({*conv.kernel_size}) == len({*conv.stride}) == 1
-    )
+    simple = conv.groups == 1 and set(conv.dilation) == {1} and len({*conv.kernel_size}) == len({*conv.stride}) == 1
     if not simple:
         raise ValueError(f"only square convolutions without groups or dilation are bounded, got {conv}")
     if before is None:
@@ -230,9 +225,7 @@ def _geometry(module: nn.Module) -> tuple[Conv, Tensor]:
         if conv.padding not in ("same", "valid") and set(conv.padding) != {before}:
             raise ValueError(f"only the same padding along both axes is bounded, got {conv.padding}")
     if mode not in ("zeros", "circular") or (mode == "circular" and 2 * before != k - 1 and conv is module):
-        raise ValueError(
-            f"only zero padding, and circular padding that keeps the size, are bounded, got {conv}"
-        )
+        raise ValueError(f"only zero padding, and circular padding that keeps the size, are bounded, got {conv}")
     return Conv(conv.in_channels, conv.out_channels, k, conv.stride[0], mode), conv.weight.detach().double()
 
 
@@ -250,12 +243,7 @@ def _residual_bound(module: FrozenResidual, shape: tuple[int, ...]) -> tuple[flo
     W, V = (layer.conv.weight if isinstance(layer, Padded) else layer.weight for layer in (inner, outer))
     adjoint = W.mT if isinstance(inner, nn.Linear) else flipped(W)
     aligned = isinstance(inner, nn.Linear) or _opposite(_padding(inner), _padding(outer), W.shape[-1])
-    if (
-        type(inner) is not type(outer)
-        or V.shape != adjoint.shape
-        or not torch.equal(V, -2 * adjoint)
-        or not aligned
-    ):
+    if type(inner) is not type(outer) or V.shape != adjoint.shape or not torch.equal(V, -2 * adjoint) or not aligned:
         raise ValueError("a FrozenResidual is bounded only where `outer` is -2 times the adjoint of `inner`")
     value, method = bound_layer(inner, shape)
     nu = value**2 * (1 + 2 * U)
@@ -280,9 +268,7 @@ def _leaky(module: nn.LeakyReLU) -> float:
 def _average(module: nn.AvgPool2d) -> float:
     k, s = module.kernel_size, module.stride
     if not (isinstance(k, int) and k == s and module.padding == 0):
-        raise ValueError(
-            f"only average pooling of square blocks that do not overlap is bounded, got {module}"
-        )
+        raise ValueError(f"only average pooling of square blocks that do not overlap is bounded, got {module}")
     return k / abs(module.divisor_override or k * k)
 
 

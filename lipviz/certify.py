@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lipviz.bounds import CONSTANTS, U, Bound, bound_frozen, freeze64, gamma, leaves
+from lipviz.bounds import CONSTANTS, Bound, U, bound_frozen, freeze64, gamma, leaves
+from lipviz.forms import FrozenResidual
 from lipviz.isometries import Center, Pool
-from lipviz.layers import FrozenResidual
 from lipviz.operators import CircularConv, Padded
 
 
@@ -72,9 +72,7 @@ class Certifier:
         """Certify images of shape (b, *input_shape): floats in the unit of the network, or uint8 taken as x / 255."""
         if tuple(images.shape[1:]) != self.input_shape:
             got, expected = tuple(images.shape), ("batch", *self.input_shape)
-            raise ValueError(
-                f"images must have shape {expected}, got {got}: resize them, or add the batch axis"
-            )
+            raise ValueError(f"images must have shape {expected}, got {got}: resize them, or add the batch axis")
         x = images.cpu().double() / 255 if images.dtype == torch.uint8 else images.cpu().double()
         if not x.isfinite().all():
             raise ValueError("images must be finite, got NaN or infinity")
@@ -122,7 +120,7 @@ def certified_accuracy(radius: Tensor, correct: Tensor, eps: float) -> float:
 
 
 def absolute_norm(module: nn.Module) -> float:
-    """sqrt(||A||_1 ||A||_inf) >= || |A| || for the matrix A of a layer: how rounding is amplified; 0 without weights."""
+    """sqrt(||A||_1 ||A||_inf) >= || |A| ||, A the matrix of a layer: how rounding is amplified; 0 without weights."""
     if isinstance(module, Padded):
         return absolute_norm(module.conv)
     if type(module) in (nn.Linear, nn.Conv2d):

@@ -49,9 +49,7 @@ class Dense:
         """W^T W on the input side, W W^T on the output side."""
         return W.mT @ W if side == "in" else W @ W.mT
 
-    def scale(
-        self, W: Float[Tensor, "m n"], t: Float[Tensor, " r"], side: Side = "in"
-    ) -> Float[Tensor, "m n"]:
+    def scale(self, W: Float[Tensor, "m n"], t: Float[Tensor, " r"], side: Side = "in") -> Float[Tensor, "m n"]:
         """W T^{-1/2} on the input side, T^{-1/2} W on the output side."""
         return W * t.rsqrt() if side == "in" else W * t.rsqrt()[:, None]
 
@@ -113,9 +111,7 @@ class Conv:
     def adjoint(self, W: Tensor, y: Tensor) -> Tensor:
         """K^T * y: the flipped kernel with the flipped padding (stride 1)."""
         if self.stride != 1:
-            raise ValueError(
-                f"the adjoint is written for stride 1, got stride {self.stride}: fold the kernel first"
-            )
+            raise ValueError(f"the adjoint is written for stride 1, got stride {self.stride}: fold the kernel first")
         return _correlate(y, flipped(W), None, self.kernel - 1 - self.before, 1, self.padding_mode)
 
     def fold(self, W: Float[Tensor, "o c k k"]) -> Float[Tensor, "o f l l"]:
@@ -143,17 +139,13 @@ class Conv:
         K = K.transpose(0, 1) if side == "in" else K
         return F.conv2d(K, K, padding=K.shape[-1] - 1)
 
-    def scale(
-        self, W: Float[Tensor, "o c k k"], t: Float[Tensor, " r"], side: Side
-    ) -> Float[Tensor, "o c k k"]:
+    def scale(self, W: Float[Tensor, "o c k k"], t: Float[Tensor, " r"], side: Side) -> Float[Tensor, "o c k k"]:
         """K T^{-1/2} on the (folded) input side, T^{-1/2} K on the output side."""
         if side == "out":
             return W * t.rsqrt()[:, None, None, None]
         return self.unfold(self.fold(W) * t.rsqrt()[:, None, None])
 
-    def symbols(
-        self, W: Float[Tensor, "o c k k"], points: int | None = None
-    ) -> tuple[Complex[Tensor, "w o f"], float]:
+    def symbols(self, W: Float[Tensor, "o c k k"], points: int | None = None) -> tuple[Complex[Tensor, "w o f"], float]:
         """Matrices of the Fourier symbol on a grid, and the factor from the grid to the whole torus.
 
         The supremum over all frequencies, which bounds every image size under zero and circular padding, is at
@@ -195,10 +187,7 @@ def symbol(K: Float[Tensor, "o c kh kw"], grid: tuple[int, int], before: int = 0
     dtype = torch.complex(K.new_zeros(0), K.new_zeros(0)).dtype
     waves = [
         torch.exp(
-            -2j
-            * math.pi
-            / n
-            * torch.outer(torch.arange(m), torch.arange(k) - before).to(K.device, torch.float64)
+            -2j * math.pi / n * torch.outer(torch.arange(m), torch.arange(k) - before).to(K.device, torch.float64)
         )
         for n, m, k in ((rows, rows, K.shape[2]), (cols, cols // 2 + 1, K.shape[3]))
     ]
@@ -248,15 +237,13 @@ class CircularConv(nn.Module):
         if x.shape[-2:] != self.weight.shape[-2:]:
             n, m = self.weight.shape[-2:]
             got = "x".join(map(str, x.shape[-2:]))
-            raise ValueError(
-                f"this frozen FFT layer is made for {n}x{m} images, got {got}: call explicit() again"
-            )
+            raise ValueError(f"this frozen FFT layer is made for {n}x{m} images, got {got}: call explicit() again")
         return fft_correlate(torch.fft.rfft2(self.weight), x, self.bias)
 
 
 def fft_correlate(W: Complex[Tensor, "o c n h"], x: Tensor, b: Tensor | None) -> Tensor:
-    """Apply one matrix (o, c) at every frequency of x, then add b."""
-    X = torch.fft.rfft2(x)
+    """Apply one matrix (o, c) at every frequency of x, then add b; x is taken to the precision of W."""
+    X = torch.fft.rfft2(x.to(W.real.dtype))
     Y = torch.einsum("ocnh,bcnh->bonh", W, X)
     y = torch.fft.irfft2(Y, s=x.shape[-2:])
     return y if b is None else y + b[:, None, None]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lipviz.bounds import UNROLL, freeze64, leaves, unrolled
-from lipviz.layers import FrozenResidual
+from lipviz.forms import FrozenResidual
 from lipviz.operators import CircularConv, Conv, Padded, symbol
 
 
@@ -41,9 +41,7 @@ def spectra(model: nn.Module, input_shape: tuple[int, ...]) -> list[Spectrum]:
     x = torch.zeros(1, *input_shape, dtype=torch.float64)
     with torch.no_grad():
         for name, module in leaves(freeze64(model, input_shape)):
-            kind, linear = (
-                ("residual", module.inner) if isinstance(module, FrozenResidual) else ("affine", module)
-            )
+            kind, linear = ("residual", module.inner) if isinstance(module, FrozenResidual) else ("affine", module)
             if isinstance(linear, nn.Linear | nn.Conv2d | Padded | CircularConv):
                 values, method = singular_values(linear, tuple(x.shape[1:]))
                 found.append(Spectrum(name, kind, values.numpy(), method))

@@ -1,0 +1,105 @@
+"""How networks are trained: the recipe, the loss, the schedule, and defaults that suit a data set."""
+
+import math
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from lipviz import data as datasets
+from lipviz.networks import Spec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; the same for every row that is compared.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch: images a step.
+        lr: peak learning rate of Adam; it rises linearly over the first 30 % of the steps, then falls to 0.
+        offset: u of the loss, in units of the logits; u = sqrt(2) r asks for radius r.
+        temperature: t of the loss.
+        seed: of the weights, the split, the order and the augmentation.
+        held_out: share of the training set kept for the metrics.
+        pad: pixels of the random crop; 0 turns it off.
+        flip: random horizontal flips.
+    """
+
+    epochs: int = 10
+    batch: int = 256
+    lr: float = 0.01
+    offset: float = 2 * math.sqrt(2) * 36 / 255
+    temperature: float = 0.25
+    seed: int = 0
+    held_out: float = 0.05
+    pad: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("lr", "temperature"):
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
+        if not (self.offset >= 0 and math.isfinite(self.offset)):
+            raise ValueError(f"offset must not be negative, got {self.offset!r}")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out!r}")
+
+
+def offset_cross_entropy(
+    s: Float[Tensor, "b k"], y: Int64[Tensor, " b"], offset: float, temperature: float
+) -> Float[Tensor, ""]:
+    """-t log softmax((s - u e_y) / t)_y, the mean over the batch (Prach & Lampert, ECCV 2022).
+
+    As t -> 0 it becomes max_j (s_j - s_y + u)_+ over j != y: it asks for a margin of u.
+    """
+    shifted = s - offset * F.one_hot(y, s.shape[1])
+    return temperature * F.cross_entropy(shifted / temperature, y)
+
+
+def default_spec(data: datasets.Data, layer: str, width: int = 64) -> Spec:
+    """A small network that suits the data: the largest patch whose channels fit the width, pooled to a small grid."""
+    shape, classes = data.input_shape, len(data.classes)
+    mean = tuple(round(float(m), 4) for m in channel_means(data.x))
+    if len(shape) == 1 or min(shape[1:]) < 16:
+        width = max(width, 2 * math.ceil(math.prod(shape) / 2))
+        return Spec(layer, "mlp", shape, classes, width, dense_depth=3, mean=mean)
+    channels, height, width_px = shape
+    width = max(width, 2 * math.ceil(channels / 2))
+    side = math.gcd(height, width_px)
+    patch = max(p for p in range(1, side + 1) if side % p == 0 and channels * p * p <= width)
+    pool = max(p for p in range(1, side // patch + 1) if ((side // patch) % p == 0 and side // patch // p >= 2) or p == 1)
+    return Spec(layer, "convnet", shape, classes, width, depth=4, patch=patch, pool=pool, mean=mean)
+
+
+def default_recipe(data: datasets.Data, **changes: float) -> Recipe:
+    """Points and digits: many short epochs; images: ten, with random crops (and flips of colour images)."""
+    if len(data.input_shape) == 1:
+        base: dict[str, float] = {"epochs": 100, "batch": 64, "held_out": 0.2}
+    elif min(data.input_shape[1:]) < 16:
+        base = {"epochs": 40, "batch": 64, "held_out": 0.1}
+    else:
+        base = {"epochs": 10, "pad": data.input_shape[1] // 16, "flip": data.input_shape[0] == 3}
+    return Recipe(**{**base, **changes})
+
+
+def channel_means(x: Tensor) -> Float[Tensor, " c"]:
+    """Mean of each channel (or coordinate), in the unit of the network's input."""
+    axes = (0, *range(2, x.ndim))
+    mean = x.double().mean(axes) if x.is_floating_point() else x.float().mean(axes).double() / 255
+    return mean.float()
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Piecewise linear: 0 to the peak over the first 30 % of the steps, then down to 0.
+
+    >>> [learning_rate(step, 10, 1.0) for step in (0, 3, 10)]
+    [0.25, 1.0, 0.0]
+    """
+    rise = max(1, round(0.3 * steps))
+    return peak * min((step + 1) / (rise + 1), (steps - step) / (steps - rise) if steps > rise else 1.0)

@@ -1,0 +1,224 @@
+"""A run is a folder: what was trained, how, and what came out.
+
+    run.json              spec, data, recipe, versions, hardware, wall time, state, final numbers
+    metrics.csv           one row per evaluation, on images held out of the training set
+    weights.safetensors   the free parameters, nothing derived
+    certificates.csv      one row per test image: index, label, prediction, margin, radius
+    spectra.npz           singular values and T of every layer over training
+    resume.safetensors    parameters, optimiser and generator of the last evaluation; never committed
+
+Every file is written beside its name and renamed, so a kill at any moment leaves the last complete one.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from lipviz.networks import Spec, build
+
+STATES = ("queued", "running", "stopped", "finished", "failed", "interrupted")
+KEYS = ("spec", "data", "recipe", "state")
+MARKS = (36, 72, 108, 255)
+
+
+class RunError(ValueError):
+    """A run folder that cannot be read: the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """The columns of certificates.csv, one entry a test image."""
+
+    index: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    margin: np.ndarray
+    radius: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the prediction is the label."""
+        return self.prediction == self.label
+
+    def accuracy(self, eps: float | None = None) -> float:
+        """Share of all images that are correct, and certified beyond `eps` (strictly) where it is given."""
+        return float(np.mean(self.correct if eps is None else self.correct & (self.radius > eps)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read when asked. `load` makes it."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.name
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The network; raises RunError where run.json does not describe one."""
+        try:
+            return Spec.from_json(self.config["spec"])
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{self.folder / 'run.json'}: {error}") from None
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The trained network in float32; raises RunError on weights that are missing, foreign or not finite."""
+        path = self.folder / "weights.safetensors"
+        tensors = read_tensors(path)
+        model = build(self.spec)
+        expected = model.state_dict()
+        if missing := sorted(set(expected) - set(tensors)):
+            raise RunError(f"{path}: tensor {missing[0]!r} is missing, these are not weights of this run's network")
+        if extra := sorted(set(tensors) - set(expected)):
+            raise RunError(f"{path}: tensor {extra[0]!r} is unknown, these are not weights of this run's network")
+        for name, tensor in tensors.items():
+            if tensor.shape != expected[name].shape:
+                shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[name].shape)}"
+                raise RunError(f"{path}: tensor {name!r} has shape {shapes}")
+            if not tensor.isfinite().all():
+                raise RunError(f"{path}: tensor {name!r} holds NaN or infinity, train the run again")
+        model.load_state_dict(tensors)
+        return model.eval()
+
+    @cached_property
+    def metrics(self) -> dict[str, np.ndarray]:
+        """The columns of metrics.csv, empty before the first evaluation."""
+        path = self.folder / "metrics.csv"
+        if not path.exists():
+            return {}
+        rows = read_csv(path)
+        return {key: np.array([_number(row[key], path) for row in rows]) for key in rows[0]} if rows else {}
+
+    @cached_property
+    def certificates(self) -> Certificates | None:
+        """certificates.csv, or None where the run did not come to its end."""
+        path = self.folder / "certificates.csv"
+        if not path.exists():
+            return None
+        rows = read_csv(path)
+        fields = Certificates.__dataclass_fields__
+        try:
+            columns = {key: np.array([_number(row[key], path) for row in rows]) for key in fields}
+        except KeyError as error:
+            raise RunError(f"{path}: column {error} is missing, expected {', '.join(fields)}") from None
+        return Certificates(**{k: v if k in ("margin", "radius") else v.astype(int) for k, v in columns.items()})
+
+    @cached_property
+    def spectra(self) -> dict[str, np.ndarray]:
+        """The arrays of spectra.npz, empty where there is none."""
+        path = self.folder / "spectra.npz"
+        if not path.exists():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: not a readable npz file ({error})") from None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        names = self.config["data"].get("classes") or range(self.spec.classes)
+        return tuple(str(name) for name in names)
+
+
+def load(folder: str | Path) -> Run:
+    """The run in `folder`.
+
+    Raises:
+        RunError: no such folder, no run.json in it, or a run.json that is broken or incomplete.
+    """
+    folder = Path(folder)
+    path = folder / "run.json"
+    if not path.is_file():
+        raise RunError(f"{folder}: not a run, there is no run.json in it (`lipviz runs` lists what there is)")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise RunError(f"{path}: not readable as JSON ({error})") from None
+    for key in KEYS:
+        if not isinstance(config, dict) or key not in config:
+            raise RunError(f"{path}: key {key!r} is missing, expected {', '.join(KEYS)}")
+    if not isinstance(config["data"], dict) or not isinstance(config["spec"], dict):
+        raise RunError(f"{path}: 'data' and 'spec' must be objects")
+    return Run(folder, config)
+
+
+def find(*roots: str | Path) -> list[Run]:
+    """The readable runs directly below the given folders, sorted by name; broken folders are left out."""
+    found = []
+    for root in map(Path, roots):
+        for path in sorted(root.glob("*/run.json")):
+            try:
+                found.append(load(path.parent))
+            except RunError:
+                continue
+    return found
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; raises RunError where it is missing, truncated or something else."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as parse
+
+    if not path.is_file():
+        raise RunError(f"{path}: the file is missing")
+    try:
+        return parse(path.read_bytes())
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise RunError(f"{path}: not a complete safetensors file ({error})") from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, atomically."""
+    from safetensors.torch import save
+
+    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write indented JSON, atomically."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows with the keys of the first as the header, atomically."""
+    rows = list(rows)
+    lines = [",".join(rows[0])] + [",".join(str(value) for value in row.values()) for row in rows]
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write beside the file, then rename over it."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(content)
+    os.replace(beside, path)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header; raises RunError where a row is cut off."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if any(None in row or None in row.values() for row in rows):
+        raise RunError(f"{path}: a row does not have as many fields as the header")
+    return rows
+
+
+def _number(text: str, path: Path) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise RunError(f"{path}: expected a number, got {text!r}") from None

@@ -1,0 +1,325 @@
+"""Training, top to bottom: one loop, one schedule, one generator.
+
+The data set lives on the device as one uint8 tensor. Metrics are taken on a part held out of the training set;
+the test set is read once, at the end, for certificates.csv.
+"""
+
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lipviz import data as datasets
+from lipviz import runs
+from lipviz.certify import Certifier, certified_accuracy
+from lipviz.forms import Scaled
+from lipviz.networks import Spec, build
+from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate, offset_cross_entropy
+from lipviz.spectra import spectra
+
+EVALUATIONS = 40  # at most so many rows of metrics.csv
+HELD_OUT = 1000  # at most so many images behind each of them
+
+
+class Trainer:
+    """One run: the state of training, and the folder it is written to.
+
+    Args:
+        folder: where the run is written; made if missing.
+        spec: the network.
+        recipe: how it is trained.
+        source: the data.
+        device: "cpu", "cuda", or "auto" for CUDA where there is one.
+        origin: what the data was loaded from, kept so that a resumed run finds it again.
+        resume: continue the run of the folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: Spec,
+        recipe: Recipe,
+        source: datasets.Data,
+        device: str = "auto",
+        origin: str = "",
+        resume: bool = False,
+    ) -> None:
+        self.folder, self.spec, self.recipe, self.source, self.origin = folder, spec, recipe, source, origin
+        self.device = pick_device(device)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        split = datasets.split(source, recipe.held_out, recipe.seed)
+        self.x, self.y = split.x.to(self.device), split.y.to(self.device)
+        self.held_out = split.x_test[:HELD_OUT], split.y_test[:HELD_OUT]
+        self.model = build(spec, recipe.seed).to(self.device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr, betas=(0.9, 0.99))
+        self.epoch, self.seconds = 0, 0.0
+        self.metrics: list[dict[str, float]] = []
+        self.history: list[dict[str, np.ndarray]] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._restore()
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch; the last, smaller batch is left out where there is a full one."""
+        return max(1, len(self.x) // self.recipe.batch)
+
+    def run(self, show: bool = True, after: Callable[["Trainer"], None] | None = None) -> runs.Run:
+        """Train to the end and write certificates; Ctrl-C stops with a folder that loads and can be resumed."""
+        self._write_config("running")
+        try:
+            if not self.metrics:
+                self.evaluate(math.nan)
+            self._epochs(show, after)
+            self._finish(show)
+        except KeyboardInterrupt:
+            self._write_config("stopped")
+            raise
+        except BaseException as error:
+            self._write_config("failed", error=f"{type(error).__name__}: {error}")
+            raise
+        return runs.load(self.folder)
+
+    def _epochs(self, show: bool, after: Callable[["Trainer"], None] | None) -> None:
+        total = self.recipe.epochs
+        every = math.ceil(total / EVALUATIONS)
+        done = self.epoch * self.steps * self.recipe.batch
+        whole = total * self.steps * self.recipe.batch
+        with tqdm(
+            total=whole, initial=done, unit="img", unit_scale=True, disable=not show, desc=self.folder.name
+        ) as bar:
+            while self.epoch < total:
+                started = time.perf_counter()
+                loss = self.train_epoch(bar)
+                self.seconds += time.perf_counter() - started
+                self.epoch += 1
+                if self.epoch % every == 0 or self.epoch == total:
+                    row = self.evaluate(loss)
+                    bar.set_postfix_str(f"loss {loss:.3f} held-out {row['accuracy']:.1%}", refresh=False)
+                    if after:
+                        after(self)
+
+    def train_epoch(self, bar: tqdm) -> float:
+        """One pass in a fresh order; returns the mean loss."""
+        r, n = self.recipe, len(self.x)
+        order = torch.randperm(n, generator=self.generator).to(self.device)
+        total = torch.zeros((), device=self.device)
+        for i in range(self.steps):
+            index = order[i * r.batch : (i + 1) * r.batch]
+            x, y = self.x[index], self.y[index]
+            if x.dtype == torch.uint8 and (r.pad or r.flip):
+                x = datasets.augment(x, self.generator, r.pad, r.flip)
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(self.epoch * self.steps + i, r.epochs * self.steps, r.lr)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                s = self.model(datasets.as_float(x))
+            loss = offset_cross_entropy(s.float(), y, r.offset, r.temperature)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach()
+            bar.update(r.batch)
+        mean = float(total) / self.steps
+        if not math.isfinite(mean):
+            raise FloatingPointError("the loss is not finite: lower the learning rate")
+        return mean
+
+    def evaluate(self, loss: float) -> dict[str, float]:
+        """Metrics on the held-out images; then everything is written, so that a kill loses nothing before it."""
+        certifier = Certifier(self.model, self.spec.input_shape)
+        x, y = self.held_out
+        certificate = certifier(x)
+        correct = certificate.label == y
+        row = {
+            "epoch": self.epoch,
+            "train_loss": round(loss, 6),
+            "accuracy": round(float(correct.double().mean()), 6),
+            "certified_36": round(certified_accuracy(certificate.radius, correct, 36 / 255), 6),
+            "mean_radius": round(float(certificate.radius.mean()), 6),
+            "bound": certifier.bound.value,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.epoch * self.steps * self.recipe.batch / max(self.seconds, 1e-9), 1),
+        }
+        self.metrics.append(row)
+        self.history.append(self._snapshot())
+        self._save()
+        return row
+
+    def _snapshot(self) -> dict[str, np.ndarray]:
+        """Singular values (64 quantiles) and T of every layer, and the epoch."""
+        taken = {"epoch": np.array(self.epoch)}
+        for spectrum in spectra(self.model, self.spec.input_shape):
+            quantiles = np.quantile(spectrum.values, np.linspace(1, 0, 64))
+            taken[f"{spectrum.layer}.sigma"] = quantiles.astype(np.float32)
+        for name, module in self.model.named_modules():
+            if isinstance(module, Scaled) and module.rule:
+                with torch.no_grad():
+                    taken[f"{name}.t"] = module.condition()[1].cpu().numpy()
+        return taken
+
+    def _save(self) -> None:
+        f = self.folder
+        runs.write_tensors(f / "weights.safetensors", self.model.state_dict())
+        runs.write_csv(f / "metrics.csv", self.metrics)
+        beside = f / "spectra.npz.part"
+        with beside.open("wb") as file:
+            np.savez_compressed(file, **{k: np.stack([h[k] for h in self.history]) for k in self.history[0]})
+        os.replace(beside, f / "spectra.npz")
+        runs.write_tensors(f / "resume.safetensors", self._resume_tensors())  # last: it decides what a resume sees
+        self._write_config("running")
+
+    def _resume_tensors(self) -> dict[str, Tensor]:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items()}
+        progress = torch.tensor([self.epoch, self.seconds], dtype=torch.float64)
+        return tensors | {"generator": self.generator.get_state(), "progress": progress}
+
+    def _restore(self) -> None:
+        """Back to the last evaluation: parameters, optimiser, generator, metrics and spectra up to there."""
+        stored = runs.read_tensors(self.folder / "resume.safetensors")
+        model = {k.removeprefix("model."): v for k, v in stored.items() if k.startswith("model.")}
+        self.model.load_state_dict(model)
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in stored.items():
+            if key.startswith("optimizer."):
+                _, i, name = key.split(".")
+                state.setdefault(int(i), {})[name] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.generator.set_state(stored["generator"])
+        self.epoch, self.seconds = int(stored["progress"][0]), float(stored["progress"][1])
+        before = runs.load(self.folder)
+        rows = runs.read_csv(self.folder / "metrics.csv")
+        self.metrics = [
+            {k: int(v) if k == "epoch" else float(v) for k, v in row.items()}
+            for row in rows
+            if int(row["epoch"]) <= self.epoch
+        ]
+        self.history = [{k: v[i] for k, v in before.spectra.items()} for i in range(len(self.metrics))]
+
+    def _finish(self, show: bool) -> None:
+        """Certify the whole test set, the only time it is read, and write the final numbers."""
+        certifier = Certifier(self.model, self.spec.input_shape)
+        x, y = self.source.x_test, self.source.y_test
+        batches = tqdm(x.split(500), disable=not show, desc="certify the test set", unit="batch")
+        parts = [certifier(batch) for batch in batches]
+        label, margin, radius = (torch.cat([getattr(p, k) for p in parts]) for k in ("label", "margin", "radius"))
+        rows = zip(y.tolist(), label.tolist(), margin.tolist(), radius.tolist(), strict=True)
+        runs.write_csv(
+            self.folder / "certificates.csv",
+            [
+                {"index": i, "label": a, "prediction": b, "margin": f"{m:.9g}", "radius": f"{r:.9g}"}
+                for i, (a, b, m, r) in enumerate(rows)
+            ],
+        )
+        correct = label == y
+        results = {
+            "test_images": len(y),
+            "accuracy": float(correct.double().mean()),
+            "certified": {str(k): certified_accuracy(radius, correct, k / 255) for k in runs.MARKS},
+            "bound": certifier.bound.value,
+            "norm": "l2, inputs in [0, 1]" if len(self.spec.input_shape) == 3 else "l2, in the unit of the plane",
+        }
+        self._write_config("finished", results=results)
+
+    def _write_config(self, state: str, **more: object) -> None:
+        config = {
+            "state": state,
+            "spec": self.spec.to_json(),
+            "data": {
+                "name": self.source.name,
+                "source": self.origin,
+                "classes": list(self.source.classes),
+                "train_images": len(self.x),
+                "held_out_images": len(self.held_out[1]),
+                "test_images": len(self.source.y_test),
+                "notes": list(self.source.notes),
+            },
+            "recipe": {**asdict(self.recipe), "loss": "offset cross-entropy", "optimiser": "Adam(0.9, 0.99)"},
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "epoch": self.epoch,
+            "train_seconds": round(self.seconds, 2),
+            "hardware": hardware(self.device),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "pid": os.getpid(),
+            **more,
+        }
+        if state == "finished":
+            config.pop("pid")
+        runs.write_json(self.folder / "run.json", config)
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device for "cpu", "cuda" or "auto"; raises ValueError where there is no such device."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("no CUDA device was found: use --device cpu, or install a CUDA build of torch")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def hardware(device: torch.device) -> str:
+    """What a run was computed on, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def train(
+    folder: str | Path,
+    source: str | datasets.Data,
+    layer: str | None = None,
+    *,
+    spec: Spec | None = None,
+    recipe: Recipe | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    show: bool = True,
+) -> runs.Run:
+    """Train one run into `folder` and return it.
+
+    Args:
+        folder: the run folder.
+        source: a `Data`, or what `lipviz.data.load` takes: a name, a folder or a zip of images.
+        layer: a row of LAYERS; or give a whole `spec`.
+        spec: the network; by default one that suits the data.
+        recipe: how to train; by default one that suits the data.
+        device: "auto", "cpu" or "cuda".
+        resume: continue the run of the folder to the state it would have reached without the stop.
+        show: a progress bar on standard error.
+
+    Raises:
+        ValueError: arguments or data that do not fit together, in a sentence.
+    """
+    folder = Path(folder)
+    if resume:
+        stored = runs.load(folder)
+        spec, recipe = stored.spec, recipe_of(stored)
+    seed = recipe.seed if recipe else 0
+    shape = spec.input_shape if spec and len(spec.input_shape) == 3 else None
+    loaded = source if isinstance(source, datasets.Data) else datasets.load(source, shape, seed)
+    if spec is None:
+        if layer is None:
+            raise ValueError("give a layer, such as 'aol', or a whole spec")
+        spec = default_spec(loaded, layer)
+    if spec.classes != len(loaded.classes):
+        raise ValueError(f"the network has {spec.classes} classes, the data {len(loaded.classes)}: they must agree")
+    origin = loaded.name if isinstance(source, datasets.Data) else str(source)
+    return Trainer(folder, spec, recipe or default_recipe(loaded), loaded, device, origin, resume).run(show)
+
+
+def recipe_of(run: runs.Run) -> Recipe:
+    """The Recipe a run was trained with; raises RunError where run.json does not hold one."""
+    known = Recipe.__dataclass_fields__
+    try:
+        return Recipe(**{k: v for k, v in run.config["recipe"].items() if k in known})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise runs.RunError(f"{run.folder / 'run.json'}: the recipe is broken ({error})") from None
