@@ -23,8 +23,7 @@ class MaxMin(nn.Module):
         """Sort the two halves; raises ValueError on an odd number of channels."""
         if x.shape[1] % 2:
             raise ValueError(
-                f"MaxMin sorts pairs and needs an even number of channels, got {x.shape[1]}: "
-                "use an even width, or ReLU"
+                f"MaxMin sorts pairs and needs an even number of channels, got {x.shape[1]}: use an even width, or ReLU"
             )
         a, b = x.chunk(2, dim=1)
         return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
@@ -76,9 +75,7 @@ class PadChannels(nn.Module):
         """Append zeros; raises ValueError where there are more channels already."""
         missing = self.channels - x.shape[1]
         if missing < 0:
-            raise ValueError(
-                f"PadChannels({self.channels}) only adds channels, got {x.shape[1]}: use a larger width"
-            )
+            raise ValueError(f"PadChannels({self.channels}) only adds channels, got {x.shape[1]}: use a larger width")
         return F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing))
 
 

@@ -66,9 +66,7 @@ class Spec:
             incoming *= n
         if self.kind == "convnet":
             if len(self.input_shape) != 3:
-                raise ValueError(
-                    f"a convnet needs input_shape (channels, height, width), got {self.input_shape}"
-                )
+                raise ValueError(f"a convnet needs input_shape (channels, height, width), got {self.input_shape}")
             c, h, w = self.input_shape
             step = self.patch * self.pool
             if h % step or w % step:

@@ -63,7 +63,7 @@ def offset_cross_entropy(
 
 
 def default_spec(data: datasets.Data, layer: str, width: int = 64) -> Spec:
-    """A small network that suits the data: the largest patch whose channels fit the width, pooled to a small grid."""
+    """A small network for the data: the largest patch whose channels fit the width, then pooled to a small grid."""
     shape, classes = data.input_shape, len(data.classes)
     mean = tuple(round(float(m), 4) for m in channel_means(data.x))
     if len(shape) == 1 or min(shape[1:]) < 16:
@@ -73,7 +73,8 @@ def default_spec(data: datasets.Data, layer: str, width: int = 64) -> Spec:
     width = max(width, 2 * math.ceil(channels / 2))
     side = math.gcd(height, width_px)
     patch = max(p for p in range(1, side + 1) if side % p == 0 and channels * p * p <= width)
-    pool = max(p for p in range(1, side // patch + 1) if ((side // patch) % p == 0 and side // patch // p >= 2) or p == 1)
+    grid = side // patch
+    pool = max((p for p in range(1, grid // 2 + 1) if grid % p == 0), default=1)
     return Spec(layer, "convnet", shape, classes, width, depth=4, patch=patch, pool=pool, mean=mean)
 
 

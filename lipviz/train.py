@@ -275,9 +275,10 @@ def hardware(device: torch.device) -> str:
 
 def train(
     folder: str | Path,
-    source: str | datasets.Data,
+    source: str,
     layer: str | None = None,
     *,
+    data: datasets.Data | None = None,
     spec: Spec | None = None,
     recipe: Recipe | None = None,
     device: str = "auto",
@@ -288,8 +289,9 @@ def train(
 
     Args:
         folder: the run folder.
-        source: a `Data`, or what `lipviz.data.load` takes: a name, a folder or a zip of images.
+        source: what `lipviz.data.load` takes: a name, a folder or a zip of images.
         layer: a row of LAYERS; or give a whole `spec`.
+        data: `source` where it is loaded already.
         spec: the network; by default one that suits the data.
         recipe: how to train; by default one that suits the data.
         device: "auto", "cpu" or "cuda".
@@ -305,15 +307,14 @@ def train(
         spec, recipe = stored.spec, recipe_of(stored)
     seed = recipe.seed if recipe else 0
     shape = spec.input_shape if spec and len(spec.input_shape) == 3 else None
-    loaded = source if isinstance(source, datasets.Data) else datasets.load(source, shape, seed)
+    loaded = data or datasets.load(source, shape, seed)
     if spec is None:
         if layer is None:
             raise ValueError("give a layer, such as 'aol', or a whole spec")
         spec = default_spec(loaded, layer)
     if spec.classes != len(loaded.classes):
         raise ValueError(f"the network has {spec.classes} classes, the data {len(loaded.classes)}: they must agree")
-    origin = loaded.name if isinstance(source, datasets.Data) else str(source)
-    return Trainer(folder, spec, recipe or default_recipe(loaded), loaded, device, origin, resume).run(show)
+    return Trainer(folder, spec, recipe or default_recipe(loaded), loaded, device, str(source), resume).run(show)
 
 
 def recipe_of(run: runs.Run) -> Recipe:

@@ -1,0 +1,253 @@
+"""The same work without a browser: `lipviz app | train | certify | runs | spectra | attack | bench`.
+
+What a user got wrong ends with exit code 2 and one line on standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+MARKS = (36, 72, 108, 255)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except KeyboardInterrupt:
+        print("stopped; the run folder holds everything up to the last evaluation", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
+        print(f"lipviz: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lipviz", description="See, train and certify 1-Lipschitz networks.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: object, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        command.set_defaults(command=run)
+        return command
+
+    app = add("app", _app, "open the app in a browser")
+    app.add_argument("options", nargs=argparse.REMAINDER, help="passed to streamlit, such as --server.port 8600")
+
+    train = add("train", _train, "train a network and write a run folder")
+    train.add_argument("source", nargs="?", help="moons, circles, spirals, digits, or a folder or zip of images")
+    train.add_argument("--layer", default="aol", help="a row of the layer table (default: aol)")
+    train.add_argument("--out", type=Path, help="the run folder (default: runs/SOURCE-LAYER)")
+    train.add_argument("--resume", action="store_true", help="continue the run in --out")
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    train.add_argument("--width", type=int, default=64, help="features or channels (default: 64)")
+    train.add_argument("--size", type=int, help="side in pixels to which pictures are brought")
+    train.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    for name, kind in (("epochs", int), ("batch", int), ("lr", float), ("offset", float), ("temperature", float)):
+        train.add_argument(f"--{name}", type=kind, help="see lipviz.recipes.Recipe")
+    train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+
+    certify = add("certify", _certify, "label, margin and certified radius of pictures")
+    certify.add_argument("pictures", nargs="+", type=Path)
+    certify.add_argument("--model", nargs="+", type=Path, required=True, help="run folders")
+    certify.add_argument("--json", action="store_true", help="print JSON")
+
+    listing = add("runs", _runs, "list runs with their numbers")
+    listing.add_argument("folders", nargs="*", type=Path, help="folders of runs (default: checkpoints and runs)")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+
+    spectra = add("spectra", _spectra, "singular values and bound of every layer of a run")
+    spectra.add_argument("run", type=Path)
+    spectra.add_argument("--json", action="store_true", help="print JSON")
+
+    attack = add("attack", _attack, "search for adversarial examples inside the certified radii of a run")
+    attack.add_argument("run", type=Path)
+    attack.add_argument("--data", required=True, help="where the test images are: a name, a folder or a zip")
+    attack.add_argument("--images", type=int, default=200, help="test images, evenly spaced (default: 200)")
+    attack.add_argument("--steps", type=int, default=200, help="steps of each attack (default: 200)")
+
+    bench = add("bench", _bench, "time of every layer, as a ratio to the plain one")
+    bench.add_argument("what", choices=["layers"])
+    bench.add_argument("--pairs", type=int, default=15, help="pairs behind each median (default: 15)")
+    bench.add_argument("--csv", type=Path, help="write the table here too")
+    return parser
+
+
+def _app(options: argparse.Namespace) -> int:
+    import subprocess
+
+    script = Path(__file__).parent.parent / "app.py"
+    return subprocess.call([sys.executable, "-m", "streamlit", "run", str(script), *options.options])
+
+
+def _train(options: argparse.Namespace) -> None:
+    import torch
+
+    from lipviz import data, runs
+    from lipviz.recipes import default_recipe, default_spec
+    from lipviz.train import train
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.resume:
+        if options.out is None:
+            raise ValueError("--resume needs --out, the run folder to continue")
+        source = options.source or runs.load(options.out).config["data"].get("source", "")
+        run = train(options.out, source, device=options.device, resume=True)
+    else:
+        if options.source is None:
+            raise ValueError("give a source: moons, circles, spirals, digits, or a folder or zip of images")
+        shape = (3, options.size, options.size) if options.size else None
+        loaded = data.load(options.source, shape, options.seed)
+        names = ("epochs", "batch", "lr", "offset", "temperature", "seed")
+        given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+        spec, recipe = default_spec(loaded, options.layer, options.width), default_recipe(loaded, **given)
+        out = options.out or Path("runs") / f"{loaded.name}-{options.layer}"
+        if (out / "run.json").exists():
+            raise ValueError(f"{out} holds a run already: choose another --out, or continue it with --resume")
+        run = train(out, options.source, spec=spec, recipe=recipe, data=loaded, device=options.device)
+    print(_table([_numbers(run)]))
+    print(f"written to {run.folder}")
+
+
+def _certify(options: argparse.Namespace) -> None:
+    from lipviz import runs
+    from lipviz.certify import Certifier
+    from lipviz.images import fit, open_picture
+
+    pictures = [(path, open_picture(path, path.name)) for path in options.pictures]
+    rows = []
+    for folder in options.model:
+        run = runs.load(folder)
+        if len(run.spec.input_shape) != 3:
+            raise ValueError(f"{folder}: this network takes {run.spec.input_shape[0]} numbers, not pictures")
+        certifier = Certifier(run.model, run.spec.input_shape)
+        for path, picture in pictures:
+            rows.append(_certified(run, certifier, path, *fit(picture, run.spec.input_shape), picture.notes))
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(_table([{k: _short(row[k]) for k in ("picture", "run", "label", "margin", "radius")} for row in rows]))
+    print("radius: l2 norm, pixels in [0, 1], as the network sees the picture; the answer is stable, not correct")
+    for note in dict.fromkeys(note for row in rows for note in row["notes"]):
+        print(f"note: {note}")
+
+
+def _certified(run: object, certifier: object, path: Path, pixels: object, fitted: tuple, opened: tuple) -> dict:
+    import torch
+
+    certificate = certifier(torch.as_tensor(pixels)[None])
+    return {
+        "picture": path.name,
+        "run": run.name,
+        "label": run.classes[int(certificate.label[0])],
+        "margin": float(certificate.margin[0]),
+        "radius": float(certificate.radius[0]),
+        "norm": "l2",
+        "unit": "pixels in [0, 1]",
+        "bound_of_body": certifier.body,
+        "notes": [*opened, *fitted],
+    }
+
+
+def _runs(options: argparse.Namespace) -> None:
+    from lipviz import runs
+
+    folders = options.folders or [Path("checkpoints"), Path("runs")]
+    rows = [_numbers(run) for run in runs.find(*folders)]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        print(_table(rows))
+        print("accuracies on the whole test set, in %; certified at k/255 in the l2 norm, inputs in [0, 1]")
+    else:
+        print(f"no runs in {', '.join(map(str, folders))}: train one with `lipviz train moons --layer aol`")
+
+
+def _numbers(run: object) -> dict[str, object]:
+    """One row of the table of runs."""
+    results = run.config.get("results") or {}
+    row: dict[str, object] = {"run": run.name, "layer": run.spec.layer, "state": run.config["state"]}
+    row["clean"] = _percent(results.get("accuracy"))
+    row |= {f"{k}/255": _percent(results.get("certified", {}).get(str(k))) for k in MARKS}
+    row["test images"] = results.get("test_images", "-")
+    return row | {"epochs": run.config.get("epoch", "-"), "train s": run.config.get("train_seconds", "-")}
+
+
+def _spectra(options: argparse.Namespace) -> None:
+    from lipviz import runs
+    from lipviz.bounds import bound
+    from lipviz.spectra import spectra
+
+    run = runs.load(options.run)
+    certified = bound(run.model, run.spec.input_shape)
+    bounds = {layer.name: layer for layer in certified.layers}
+    rows = [
+        {
+            "layer": s.layer,
+            "kind": s.kind,
+            "largest": float(s.values[0]),
+            "median": float(s.values[len(s.values) // 2]),
+            "smallest": float(s.values[-1]),
+            "distance to orthogonal": s.distance,
+            "values": s.method,
+            "bound": bounds[s.layer].value,
+            "bound by": bounds[s.layer].method,
+        }
+        for s in spectra(run.model, run.spec.input_shape)
+    ]
+    if options.json:
+        print(json.dumps({"layers": rows, "bound": certified.value}, indent=2))
+        return
+    print(_table([{k: _short(v) for k, v in row.items()} for row in rows]))
+    print(f"Lipschitz constant of the whole network, l2, at most {certified.value:.6g}")
+
+
+def _attack(options: argparse.Namespace) -> int:
+    from lipviz import runs
+    from lipviz.attacks import attack_run
+
+    report = attack_run(runs.load(options.run), options.data, options.images, options.steps)
+    print(report.text())
+    return 1 if report.broken else 0
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from lipviz.bench import layers, protocol
+
+    rows = layers(options.pairs)
+    print(_table(rows))
+    print(protocol(options.pairs))
+    if options.csv:
+        from lipviz.runs import write_csv
+
+        write_csv(options.csv, rows)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(rows: Sequence[dict[str, object]]) -> str:
+    """Aligned columns, one line a row.
+
+    >>> print(_table([{"a": 1, "name": "x"}, {"a": 22, "name": "yy"}]))
+    a   name
+    1   x
+    22  yy
+    """
+    columns = list(rows[0])
+    cells = [columns] + [[str(row[c]) for c in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""Arrays in, plotly Figure out: no torch, no streamlit, no file.
+
+The look (one colour per layer family, one dash per row) comes from `drawing`; every figure takes `dark`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+from plotly.subplots import make_subplots
+
+from lipviz.drawing import (
+    DARK,
+    INK,
+    LIGHT,
+    MARKS,
+    STYLE,
+    certified_steps,
+    circles,
+    config,
+    figure,
+    layout,
+    looks,
+    outline,
+    rgba,
+    right_end,
+    rules,
+)
+
+__all__ = ["DARK", "LIGHT", "STYLE", "certified_curve", "config", "gershgorin", "margin_line", "matrix"]
+__all__ += ["radius_histogram", "spectrum", "training"]
+
+
+def gershgorin(
+    centers: ArrayLike,
+    radii: ArrayLike,
+    eigenvalues: ArrayLike,
+    edge: float | None = None,
+    title_x: str = "real part",
+    dark: bool = False,
+    side: str = "right",
+) -> go.Figure:
+    """Discs |z - centers_i| <= radii_i, eigenvalues as crosses, and a line at the bound `edge`.
+
+    The disc that reaches furthest to `side` ("right" or "left") is drawn thicker and named.
+    """
+    c, r = np.real(np.asarray(centers)), np.asarray(radii, dtype=float)
+    end = int(np.argmax(c + r) if side == "right" else np.argmin(c - r))
+    palette, ink = DARK if dark else LIGHT, INK[dark]
+    fig = figure(dark, 460, title_x, "imaginary part")
+    line = {"color": palette[0], "width": 1.2}
+    fig.add_scatter(**circles(c, r), name="discs", fill="toself", fillcolor=rgba(palette[0], 0.1), line=line)
+    bold = line | {"color": palette[4], "width": 3.5}
+    fig.add_scatter(**circles(c[[end]], r[[end]]), name=f"disc {end + 1} reaches furthest {side}", line=bold)
+    fig.add_scatter(
+        x=c,
+        y=r,
+        mode="markers+text" if len(c) <= 12 else "markers",  # more numbers would hide the discs
+        text=[str(i + 1) for i in range(len(c))],
+        textposition="top center",
+        customdata=np.stack([c - r, c + r, r], axis=-1),
+        hovertemplate="disc %{text}: center %{x:.4g}, radius %{customdata[2]:.4g}<br>"
+        "from %{customdata[0]:.4g} to %{customdata[1]:.4g}<extra></extra>",
+        marker={"color": palette[0], "size": 4},
+        showlegend=False,
+    )
+    values = np.real(np.asarray(eigenvalues))
+    fig.add_scatter(
+        x=values,
+        y=np.zeros(len(values)),
+        name="eigenvalues",
+        mode="markers",
+        marker={"symbol": "x-thin", "size": 11, "line": {"width": 2.5, "color": ink.text}},
+        hovertemplate="eigenvalue %{x:.5g}<extra></extra>",
+    )
+    bound = [] if edge is None else [(float(edge), f"bound {edge:.4g}", "dash", palette[4])]
+    lines = [(0.0, "zero", "dot", ink.strong), *bound]
+    rules(fig, lines)
+    ends = [*(c - r), *(c + r), *(value for value, *_ in lines)]
+    pad = 0.04 * (max(ends) - min(ends)) or 1.0
+    fig.update_xaxes(range=[min(ends) - pad, max(ends) + pad])
+    fig.update_yaxes(scaleanchor="x", scaleratio=1, zeroline=True)  # a disc drawn as an ellipse would be false
+    return fig
+
+
+def matrix(values: ArrayLike, labels: Sequence[str] | None = None, dark: bool = False) -> go.Figure:
+    """Heat map of a small matrix, its numbers in the cells, colours symmetric about 0."""
+    z = np.asarray(values, dtype=float)
+    names = [list(labels) if labels else [str(i + 1) for i in range(n)] for n in z.shape]
+    palette, ink = DARK if dark else LIGHT, INK[dark]
+    top = float(np.abs(z).max(initial=0.0)) or 1.0
+    fig = figure(dark, 380, "column", "row")
+    fig.add_heatmap(
+        z=z,
+        x=names[1],
+        y=names[0],
+        zmin=-top,
+        zmax=top,
+        colorscale=[[0, palette[4]], [0.5, ink.paper], [1, palette[0]]],
+        texttemplate="%{z:.3g}" if max(z.shape) <= 12 else None,
+        hovertemplate="row %{y}, column %{x}: %{z:.5g}<extra></extra>",
+        colorbar={"thickness": 12, "outlinewidth": 0},
+        xgap=1,
+        ygap=1,
+    )
+    fig.update_xaxes(type="category", constrain="domain", showgrid=False)
+    fig.update_yaxes(type="category", autorange="reversed", scaleanchor="x", constrain="domain", showgrid=False)
+    return fig
+
+
+def spectrum(
+    curves: Sequence[Mapping[str, Any]], kind: str = "rank", log: bool = False, dark: bool = False
+) -> go.Figure:
+    """Singular values of layers: each of `curves` holds name, row, layer, values (descending) and maybe note.
+
+    `kind` is "rank" (a line per layer) or "histogram" (the layers of one name together). On a log axis the
+    lowest tick, named 0, holds everything below it.
+    """
+    values = np.concatenate([np.ones(1), *(np.asarray(curve["values"], dtype=float) for curve in curves)])
+    top, floor = 1.02 * values.max(), _floor(values) if log else 0.0
+    one = [(1.0, "1", "dot", INK[dark].strong)]
+    if kind == "rank":
+        fig = figure(dark, 420, "relative rank of the singular value", "singular value")
+        _ranks(fig, curves, looks(curves, dark), floor)
+        rules(fig, one, axis="y", log=log)
+    else:
+        fig = figure(dark, 420, "singular value", "share of the singular values (%)")
+        edges = np.geomspace(floor, top, 49) if log else np.linspace(0.0, top, 49)
+        for name, look in {c["name"]: look for c, look in zip(curves, looks(curves, dark), strict=True)}.items():
+            pooled = np.concatenate([np.asarray(c["values"], dtype=float) for c in curves if c["name"] == name])
+            shown = np.clip(pooled, edges[0], edges[-1])
+            outline(fig, shown, edges, len(pooled), name, look, "singular value %{x:.3g}")
+        rules(fig, one, log=log)
+    if log:
+        powers = np.arange(round(np.log10(floor)), np.ceil(np.log10(top)) + 1)
+        ticks = {
+            "type": "log",
+            "tickvals": 10.0**powers,
+            "ticktext": ["0", *(f"10<sup>{p:.0f}</sup>" for p in powers[1:])],
+        }
+        fig.update_layout({"yaxis" if kind == "rank" else "xaxis": ticks})
+    return fig
+
+
+def certified_curve(
+    runs: Sequence[Mapping[str, Any]],
+    marks: Sequence[int] = MARKS,
+    eps: float | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """Share of images that are correct and have a radius above eps, clean accuracy as a point.
+
+    Each of `runs` holds name, row, radius (one per image) and correct (bool, one per image).
+    """
+    fig = figure(dark, 420, "radius eps (l2, pixels in [0, 1])", "certified accuracy (%)")
+    right = right_end(runs, marks)
+    for run, look in zip(runs, looks(runs, dark), strict=True):
+        radius, correct = np.asarray(run["radius"], dtype=float), np.asarray(run["correct"], dtype=bool)
+        x, y, exact = certified_steps(radius, correct, marks, right)
+        fig.add_scatter(
+            x=x,
+            y=y,
+            name=run["name"],
+            legendgroup=run["name"],
+            line=look["line"] | {"shape": "hv" if exact else "vh"},  # thinned: below the truth, never above
+            customdata=255 * x,
+            hovertemplate="radius %{x:.4f} (%{customdata:.0f}/255)<br>certified %{y:.1f} %",
+        )
+        fig.add_scatter(
+            x=[0.0],
+            y=[100 * correct.sum() / max(len(correct), 1)],
+            name=run["name"],
+            legendgroup=run["name"],
+            showlegend=False,
+            mode="markers",
+            marker=look["marker"] | {"size": 10},
+            hovertemplate="clean accuracy %{y:.1f} %",
+            cliponaxis=False,
+        )
+    rules(fig, [(k / 255, f"{k}/255", "dot", INK[dark].strong) for k in marks if k / 255 <= right])
+    if eps is not None:  # named at the foot, where no mark is named
+        line = {"dash": "dash", "width": 2, "color": INK[dark].text}
+        fig.add_vline(eps, line=line, annotation_text=f"eps {eps:.3g}", annotation_position="bottom right")
+    return fig.update_layout(xaxis_range=[-0.02 * right, right], yaxis_range=[0, 101])
+
+
+def radius_histogram(runs: Sequence[Mapping[str, Any]], marks: Sequence[int] = MARKS, dark: bool = False) -> go.Figure:
+    """Certified radii of the correct images in percent of all images; `runs` as in certified_curve."""
+    fig = figure(dark, 320, "certified radius (l2, pixels in [0, 1])", "share of the images (%)")
+    right = right_end(runs, marks)
+    for run, look in zip(runs, looks(runs, dark), strict=True):
+        radius, correct = np.asarray(run["radius"], dtype=float), np.asarray(run["correct"], dtype=bool)
+        shown = np.clip(radius[correct], 0.0, right)
+        outline(fig, shown, np.linspace(0.0, right, 61), len(radius), run["name"], look, "radius %{x:.3f}")
+    rules(fig, [(k / 255, f"{k}/255", "dot", INK[dark].strong) for k in marks if k / 255 <= right])
+    return fig
+
+
+def training(
+    metrics_list: Sequence[Mapping[str, Any]],
+    keys: Sequence[str] = ("train_loss", "accuracy", "certified_36"),
+    dark: bool = False,
+) -> go.Figure:
+    """Progress of runs: each holds name, row, epoch and arrays under `keys`.
+
+    A key that contains "loss" goes to the lower panel; the others are fractions, shown in percent on the
+    upper one: the first solid, the second dashed, the third dotted.
+    """
+    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.6, 0.4])
+    panels = {1: [k for k in keys if "loss" not in k], 2: [k for k in keys if "loss" in k]}
+    for run, look in zip(metrics_list, looks(metrics_list, dark), strict=True):
+        for panel, shown in panels.items():
+            for key, dash in zip(shown, ("solid", "dash", "dot", "dashdot"), strict=False):
+                if key not in run:
+                    continue
+                label = re.sub(r"certified_(\d+)", r"certified at \1/255", key).replace("_", " ")
+                fig.add_scatter(
+                    x=np.asarray(run["epoch"]),
+                    y=np.asarray(run[key], dtype=float) * (100 if panel == 1 else 1),
+                    row=panel,
+                    col=1,
+                    name=f"{run['name']}: {label}",
+                    legendgroup=run["name"],
+                    mode="lines+markers",
+                    line=look["line"] | {"dash": dash},
+                    marker=look["marker"],
+                    hovertemplate=f"epoch %{{x}}: {label} %{{y:.4g}}" + (" %" if panel == 1 else ""),
+                )
+    titles = {"yaxis_title": "accuracy (%)", "yaxis2_title": "loss", "xaxis2_title": "epoch"}
+    return fig.update_layout(**layout(dark, 480), **titles)
+
+
+def margin_line(radii: ArrayLike, margins: ArrayLike, radius: float, dark: bool = False) -> go.Figure:
+    """The proof and the attack: margins found at perturbation sizes `radii`, above the line down to `radius`.
+
+    The first entry of `margins` is the margin of the unchanged image, at size 0.
+    """
+    x, y = np.asarray(radii, dtype=float), np.asarray(margins, dtype=float)
+    palette, end = DARK if dark else LIGHT, max(float(x.max()), 1.3 * radius)
+    fig = figure(dark, 380, "size of the perturbation (l2, pixels in [0, 1])", "margin of the prediction")
+    fig.add_scatter(
+        x=[0.0, radius],
+        y=[y[0], 0.0],
+        name="certified: never below",
+        mode="lines",
+        fill="tozeroy",
+        fillcolor=rgba(palette[0], 0.12),
+        line={"color": palette[0], "width": 3},
+        hovertemplate="certified margin %{y:.3g}<extra></extra>",
+    )
+    fig.add_scatter(
+        x=x,
+        y=y,
+        name="smallest margin an attack found",
+        mode="lines+markers",
+        line={"color": palette[4], "width": 2, "dash": "dash"},
+        marker={"symbol": "triangle-down", "size": 8},
+        hovertemplate="size %{x:.3f}: margin %{y:.3g}<extra></extra>",
+    )
+    rules(fig, [(radius, f"certified radius {radius:.3g}", "dash", palette[0])])
+    fig.update_xaxes(range=[0, 1.03 * end])
+    return fig.update_yaxes(zeroline=True)
+
+
+def _floor(values: NDArray) -> float:
+    """A power of ten below every positive value worth showing."""
+    smallest = values[values > 1e-8 * values.max()].min()
+    return float(10.0 ** (np.ceil(np.log10(smallest)) - 1))
+
+
+def _ranks(fig: go.Figure, curves: Sequence[Mapping[str, Any]], looks: list[dict[str, Any]], floor: float) -> None:
+    named = set[str]()
+    for curve, look in zip(curves, looks, strict=True):
+        values = np.asarray(curve["values"], dtype=float)
+        note = f"<br>{curve['note']}" if curve.get("note") else ""
+        fig.add_scatter(
+            x=np.linspace(0.0, 1.0, len(values)),
+            y=np.maximum(values, floor),
+            customdata=values,
+            name=curve["name"],
+            legendgroup=curve["name"],
+            showlegend=curve["name"] not in named,
+            mode="lines" if len(values) > 12 else "lines+markers",
+            **look,
+            hovertemplate=f"{curve['layer']}, {len(values)} values<br>%{{customdata:.4g}}{note}",
+        )
+        named.add(curve["name"])

@@ -1,0 +1,69 @@
+"""What surrounds every page: its title and icon, the navigation, the warm-up of the server.
+
+Streamlit runs this file as a script for every visitor, so it imports nothing heavy and nothing of lipviz.
+"""
+
+import gc
+import importlib
+from pathlib import Path
+from threading import Thread
+
+import streamlit as st
+
+HERE = Path(__file__).resolve().parent
+PAGES = HERE.parent / "pages"
+
+# section -> file -> title; the first page of all is the one the site opens with
+SECTIONS: dict[str, dict[str, str]] = {
+    "": {"home.py": "lipviz"},
+    "Learn": {"discs.py": "Gershgorin discs"},
+    "Look": {"spectra.py": "Spectra", "radii.py": "Certified radii"},
+    "Do": {"train.py": "Train", "certify.py": "Certify an image"},
+}
+
+
+def shell() -> None:
+    """Draw the frame, then run the page that the address names."""
+    warm_up()
+    pages = {
+        section: [
+            # an address that follows the file, not the title, outlives a change of words
+            st.Page(PAGES / file, title=title, url_path=Path(file).stem, default=file == "home.py")
+            for file, title in files.items()
+        ]
+        for section, files in SECTIONS.items()
+    }
+    page = st.navigation(pages, position="top")
+    title = page.title if page.title == "lipviz" else f"{page.title} · lipviz"
+    st.set_page_config(
+        title,
+        page_icon=HERE / "favicon.png",
+        layout="wide",
+        # an entry of our own brings up the menu, and with it the choice between light and dark
+        menu_items={"About": "**lipviz**: see, train and certify 1-Lipschitz neural networks."},
+    )
+    page.run()
+
+
+@st.cache_resource(show_spinner=False)
+def warm_up() -> Thread:
+    """Import the heavy libraries once per server, beside the first visit and not in front of it."""
+    thread = Thread(target=_import_heavy, name="warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _import_heavy() -> None:
+    if gc.get_freeze_count():  # done already, at the start of the server
+        return
+    for name in ("numpy", "pandas", "plotly.graph_objects", "plotly.subplots"):
+        importlib.import_module(name)
+    torch = importlib.import_module("torch")
+    torch.set_num_threads(1)  # visitors share the cores; a single operation may not take them all
+    # Streamlit collects garbage after every rerun: without the freeze it walks through all of torch each time
+    gc.collect()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    shell()

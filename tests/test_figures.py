@@ -1,0 +1,211 @@
+"""Figures hold the arrays they are given, keep circles round, and leave plotly's placeholders behind."""
+
+
+import json
+import re
+import tomllib
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lipviz import figures
+
+G = np.array([[3.0, 1.0, 0.5], [1.0, 2.0, 0.3], [0.5, 0.3, 1.5]])
+CENTERS, RADII = np.diag(G), np.abs(G).sum(axis=1) - np.diag(G)
+EIGENVALUES = np.linalg.eigvalsh(G)
+
+
+def _runs(n=40):
+    rng = np.random.default_rng(0)
+    rows = ("aol", "sll", "not in the table")
+    return [{"name": r, "row": r, "radius": rng.random(n), "correct": rng.random(n) < 0.7} for r in rows]
+
+
+def _curves():
+    values = np.linspace(1.0, 0.0, 20)
+    return [
+        {"name": "a", "row": "aol", "layer": "first", "values": values, "note": "computed to 1e-3"},
+        {"name": "a", "row": "aol", "layer": "last", "values": values[:1]},
+        {"name": "b", "row": "cayley", "layer": "first", "values": np.ones(5)},
+    ]
+
+
+def _metrics():
+    half = np.linspace(0.0, 0.5, 4)
+    return [
+        {
+            "name": "a",
+            "row": "aol",
+            "epoch": np.arange(4),
+            "train_loss": 1 - half,
+            "accuracy": half,
+            "certified_36": half / 2,
+        }
+    ]
+
+
+FIGURES = {
+    "gershgorin": lambda dark: figures.gershgorin(CENTERS, RADII, EIGENVALUES, edge=4.5, dark=dark),
+    "matrix": lambda dark: figures.matrix(G, dark=dark),
+    "rank": lambda dark: figures.spectrum(_curves(), dark=dark),
+    "rank, log": lambda dark: figures.spectrum(_curves(), log=True, dark=dark),
+    "histogram": lambda dark: figures.spectrum(_curves(), kind="histogram", dark=dark),
+    "histogram, log": lambda dark: figures.spectrum(_curves(), kind="histogram", log=True, dark=dark),
+    "certified": lambda dark: figures.certified_curve(_runs(), eps=0.2, dark=dark),
+    "radii": lambda dark: figures.radius_histogram(_runs(), dark=dark),
+    "training": lambda dark: figures.training(_metrics(), dark=dark),
+    "margin": lambda dark: figures.margin_line([0, 0.5, 1], [0.9, 0.6, 0.2], 0.4, dark=dark),
+}
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("name", FIGURES)
+def test_export_is_readable_and_private(name, dark):
+    fig = FIGURES[name](dark)
+    html = fig.to_html(include_plotlyjs=False, config=figures.config(name))
+    assert not re.search(r"#0000(0[1-9]|[1-3]\d|40)", html)
+    assert '"showSendToCloud": false' in html
+    assert fig.layout.template.layout.paper_bgcolor == ("#14171c" if dark else "#ffffff")
+    assert fig.layout.uirevision and fig.layout.height and fig.layout.dragmode is False
+    json.loads(fig.to_json())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_axes_have_titles(name):
+    fig = FIGURES[name](False)
+    lowest = "xaxis2" if name == "training" else "xaxis"
+    assert fig.layout[lowest].title.text and fig.layout.yaxis.title.text
+
+
+def test_palettes_are_ten_distinct_colours_and_those_of_the_theme():
+    theme = tomllib.loads((Path(__file__).parents[1] / ".streamlit" / "config.toml").read_text())["theme"]
+    for palette, mode in ((figures.LIGHT, "light"), (figures.DARK, "dark")):
+        assert len(set(palette)) == 10
+        assert list(palette) == theme[mode]["chartCategoricalColors"]
+        paper = FIGURES["matrix"](mode == "dark").layout.template.layout.paper_bgcolor
+        assert theme[mode]["backgroundColor"] == paper
+        assert min(_contrast(colour, paper) for colour in palette) >= 3.0
+
+
+def _contrast(a, b):
+    dim, bright = sorted((_luminance(a), _luminance(b)))
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def _luminance(colour):
+    c = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def test_rows_of_a_family_differ_by_dash_and_marker():
+    for a, b in combinations(figures.STYLE.values(), 2):
+        assert a.colour != b.colour or (a.dash != b.dash and a.marker != b.marker)
+
+
+def test_discs_are_circles_on_equal_axes():
+    fig = figures.gershgorin(CENTERS, RADII, EIGENVALUES, edge=4.5)
+    assert fig.layout.yaxis.scaleanchor == "x" and fig.layout.yaxis.scaleratio == 1
+    discs = fig.data[0]
+    points = np.split(np.stack([discs.x, discs.y]), len(CENTERS), axis=1)
+    for (x, y), c, r in zip(points, CENTERS, RADII, strict=True):
+        np.testing.assert_allclose(np.hypot(x - c, y)[:-1], r)
+    np.testing.assert_allclose(fig.data[3].x, EIGENVALUES)
+    assert {note.text for note in fig.layout.annotations} == {"zero", "bound 4.5"}
+
+
+@pytest.mark.parametrize(("side", "disc"), [("right", 1), ("left", 2)])
+def test_furthest_disc_is_named(side, disc):
+    fig = figures.gershgorin([3.0, 2.0, 2.2], [1.5, 1.9, 1.0], EIGENVALUES, side=side)
+    assert fig.data[1].name == f"disc {disc} reaches furthest {side}"
+    assert fig.data[1].line.width > 2 * fig.data[0].line.width
+
+
+def test_matrix_colours_are_symmetric_about_zero():
+    heat = figures.matrix(-G, labels=["a", "b", "c"]).data[0]
+    np.testing.assert_array_equal(heat.z, -G)
+    assert (heat.zmin, heat.zmax, tuple(heat.x)) == (-3.0, 3.0, ("a", "b", "c"))
+    figures.matrix(np.zeros((2, 3)))
+
+
+def test_layers_of_one_run_look_alike():
+    first, last, other = figures.spectrum(_curves()).data
+    np.testing.assert_array_equal(first.y, _curves()[0]["values"])
+    assert (first.x[0], first.x[-1], tuple(last.x)) == (0.0, 1.0, (0.0,))
+    assert first.line == last.line != other.line
+    assert (first.showlegend, last.showlegend, other.showlegend) == (True, False, True)
+    assert "computed to 1e-3" in first.hovertemplate
+
+
+def test_two_runs_of_one_row_stay_apart():
+    runs = [run | {"row": "aol"} for run in _runs()[:2]]
+    first, second = figures.certified_curve(runs).data[::2]
+    assert first.line.color == second.line.color and first.line.width != second.line.width
+
+
+def test_zero_stays_visible_on_a_log_axis():
+    fig = figures.spectrum(_curves(), log=True)
+    assert fig.layout.yaxis.ticktext[0] == "0"
+    assert fig.data[0].y[-1] == fig.layout.yaxis.tickvals[0] > 0
+    assert fig.data[0].customdata[-1] == 0.0
+
+
+def test_histogram_of_singular_values_is_a_share():
+    fig = figures.spectrum(_curves(), kind="histogram")
+    assert [trace.name for trace in fig.data] == ["a", "b"]
+    assert sum(fig.data[0].y) == pytest.approx(100)
+
+
+def test_certified_curve_is_exact():
+    run = _runs()[0]
+    curve, clean = figures.certified_curve([run], eps=0.2).data
+    assert curve.line.shape == "hv"
+    for eps, y in zip(curve.x, curve.y, strict=True):
+        assert y == pytest.approx(100 * np.mean(run["correct"] & (run["radius"] > eps)))
+    assert set(run["radius"][run["correct"]]) <= set(curve.x)
+    assert clean.y[0] == pytest.approx(100 * run["correct"].mean())
+
+
+def test_thinned_curve_never_overstates():
+    run = _runs(20_000)[0]
+    curve = figures.certified_curve([run]).data[0]
+    assert len(curve.x) <= 500 and curve.line.shape == "vh"
+    middle = (curve.x[1:] + curve.x[:-1]) / 2  # between two points "vh" draws the value of the second
+    truth = [100 * np.mean(run["correct"] & (run["radius"] > eps)) for eps in middle]
+    assert np.all(curve.y[1:] <= np.array(truth) + 1e-9)
+    assert np.max(truth - curve.y[1:]) < 0.3
+
+
+def test_infinite_and_zero_radii_are_drawn():
+    run = {
+        "name": "c",
+        "row": "plain",
+        "radius": np.array([0.0, 0.0, np.inf]),
+        "correct": np.ones(3, dtype=bool),
+    }
+    curve = figures.certified_curve([run]).data[0]
+    np.testing.assert_allclose(curve.y, 100 / 3)
+    assert sum(figures.radius_histogram([run]).data[0].y) == pytest.approx(100)
+
+
+def test_nothing_to_draw_is_no_error():
+    assert not figures.certified_curve([]).data
+    assert not figures.radius_histogram([]).data
+    assert not figures.spectrum([], log=True).data
+    assert not figures.training([]).data
+
+
+def test_histograms_share_their_bins():
+    fig = figures.radius_histogram(_runs())
+    for trace, run in zip(fig.data, _runs(), strict=True):
+        np.testing.assert_array_equal(trace.x, fig.data[0].x)
+        assert sum(trace.y) == pytest.approx(100 * run["correct"].mean())
+
+
+def test_training_shows_percent_above_loss():
+    clean, certified, loss = figures.training(_metrics()).data
+    np.testing.assert_allclose(clean.y, 100 * _metrics()[0]["accuracy"])
+    assert certified.name == "a: certified at 36/255" and certified.line.dash == "dash"
+    np.testing.assert_allclose(loss.y, _metrics()[0]["train_loss"])
+    assert (clean.yaxis, loss.yaxis) == ("y", "y2")
