@@ -152,8 +152,8 @@ def augment(
     if flip:
         mirror = torch.randint(2, (b, 1), generator=generator, device=generator.device).bool()
         columns = torch.where(mirror, columns.flip(1), columns)
-    x = x.gather(2, rows.to(x.device)[:, None, :, None].expand(b, c, h, w))
-    return x.gather(3, columns.to(x.device)[:, None, None].expand(b, c, h, w))
+    source = (rows[:, :, None] * w + columns[:, None]).view(b, 1, h * w).to(x.device)
+    return x.flatten(2).gather(2, source.expand(b, c, h * w)).view(b, c, h, w)
 
 
 def _shifted(side: int, b: int, pad: int, generator: torch.Generator) -> Int64[Tensor, "b side"]:

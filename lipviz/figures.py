@@ -42,24 +42,27 @@ def gershgorin(
     title_x: str = "real part",
     dark: bool = False,
     side: str = "right",
+    numbers: Sequence[int] | None = None,
 ) -> go.Figure:
     """Discs |z - centers_i| <= radii_i, eigenvalues as crosses, and a line at the bound `edge`.
 
-    The disc that reaches furthest to `side` ("right" or "left") is drawn thicker and named.
+    The disc that reaches furthest to `side` ("right" or "left") is drawn thicker and named. `numbers` are what
+    the discs are called, 1, 2, ... if not given.
     """
     c, r = np.real(np.asarray(centers)), np.asarray(radii, dtype=float)
+    names = [str(i) for i in (range(1, len(c) + 1) if numbers is None else numbers)]
     end = int(np.argmax(c + r) if side == "right" else np.argmin(c - r))
     palette, ink = DARK if dark else LIGHT, INK[dark]
     fig = figure(dark, 460, title_x, "imaginary part")
     line = {"color": palette[0], "width": 1.2}
     fig.add_scatter(**circles(c, r), name="discs", fill="toself", fillcolor=rgba(palette[0], 0.1), line=line)
     bold = line | {"color": palette[4], "width": 3.5}
-    fig.add_scatter(**circles(c[[end]], r[[end]]), name=f"disc {end + 1} reaches furthest {side}", line=bold)
+    fig.add_scatter(**circles(c[[end]], r[[end]]), name=f"disc {names[end]} reaches furthest {side}", line=bold)
     fig.add_scatter(
         x=c,
         y=r,
         mode="markers+text" if len(c) <= 12 else "markers",  # more numbers would hide the discs
-        text=[str(i + 1) for i in range(len(c))],
+        text=names,
         textposition="top center",
         customdata=np.stack([c - r, c + r, r], axis=-1),
         hovertemplate="disc %{text}: center %{x:.4g}, radius %{customdata[2]:.4g}<br>"
@@ -233,10 +236,18 @@ def training(
     return fig.update_layout(**layout(dark, 480), **titles)
 
 
-def margin_line(radii: ArrayLike, margins: ArrayLike, radius: float, dark: bool = False) -> go.Figure:
+def margin_line(
+    radii: ArrayLike,
+    margins: ArrayLike,
+    radius: float,
+    dark: bool = False,
+    found: str = "smallest margin an attack found",
+    size: float | None = None,
+) -> go.Figure:
     """The proof and the attack: margins found at perturbation sizes `radii`, above the line down to `radius`.
 
-    The first entry of `margins` is the margin of the unchanged image, at size 0.
+    The first entry of `margins` is the margin of the unchanged image, at size 0. `found` names the margins, and
+    `size` is marked on the axis.
     """
     x, y = np.asarray(radii, dtype=float), np.asarray(margins, dtype=float)
     palette, end = DARK if dark else LIGHT, max(float(x.max()), 1.3 * radius)
@@ -254,13 +265,16 @@ def margin_line(radii: ArrayLike, margins: ArrayLike, radius: float, dark: bool 
     fig.add_scatter(
         x=x,
         y=y,
-        name="smallest margin an attack found",
+        name=found,
         mode="lines+markers",
         line={"color": palette[4], "width": 2, "dash": "dash"},
         marker={"symbol": "triangle-down", "size": 8},
         hovertemplate="size %{x:.3f}: margin %{y:.3g}<extra></extra>",
     )
     rules(fig, [(radius, f"certified radius {radius:.3g}", "dash", palette[0])])
+    if size is not None:  # named at the foot, where the radius is not named
+        line = {"dash": "dot", "width": 2, "color": INK[dark].text}
+        fig.add_vline(size, line=line, annotation_text=f"size {size:.3g}", annotation_position="bottom right")
     fig.update_xaxes(range=[0, 1.03 * end])
     return fig.update_yaxes(zeroline=True)
 

@@ -4,7 +4,9 @@ Only streamlit is imported at the top: a page shows its title first, and torch c
 """
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,11 @@ import streamlit as st
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from numpy.typing import NDArray
 
     from lipviz.certify import Certifier
-    from lipviz.runs import Run
+    from lipviz.lessons import Gram
+    from lipviz.runs import Certificates, Run
     from lipviz.spectra import Spectrum
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +47,53 @@ def table(rows: Sequence[Mapping[str, Any]], name: str) -> None:
     st.dataframe(list(rows), hide_index=True, width="stretch", key=f"table_{name}")
 
 
+def numbers(values: Sequence[tuple[str, str, str]]) -> None:
+    """One line of numbers: (label, value, what it means); on a phone it wraps."""
+    with st.container(horizontal=True, gap="large"):
+        for label, value, meaning in values:
+            st.metric(label, value, help=meaning, width="content")
+
+
+@contextmanager
+def in_words(stop: bool = False) -> Iterator[None]:
+    """What is broken or was asked wrongly is said in one sentence, without the paths of the server.
+
+    The page goes on below, or ends there if `stop`.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        sentence = str(error)
+        for folder in (CHECKPOINTS, runs_folder()):
+            sentence = sentence.replace(f"{folder}{os.sep}", "")
+        st.error(sentence[:1].upper() + sentence[1:])
+        if stop:
+            st.stop()
+
+
+def edit_matrix(W: "NDArray", key: str, text: Callable[["NDArray"], str]) -> None:
+    """The entries of W as a table; an edit is written as text into the widget `key`, and so into the address."""
+
+    def write() -> None:
+        edited = W.copy()
+        for row, cells in st.session_state[cells_key]["edited_rows"].items():
+            for column, value in cells.items():
+                edited[int(row), int(column) - 1] = value or 0.0
+        st.session_state[key] = text(edited)
+
+    cells_key = f"{key}_cells {text(W)}"  # another matrix is another table, without the edits of this one
+    rows = [{str(j + 1): float(w) for j, w in enumerate(row)} for row in W]
+    st.data_editor(rows, hide_index=True, key=cells_key, on_change=write)
+
+
+def try_this(chips: Mapping[str, Mapping[str, Any]], key: str) -> None:
+    """Buttons that set the state of the page, each named after what to watch."""
+    with st.container(horizontal=True):
+        st.markdown("**Try this**", width="content")
+        for i, (label, state) in enumerate(chips.items()):
+            st.button(label, key=f"{key}_try{i}", on_click=st.session_state.update, args=(dict(state),))
+
+
 def all_runs(finished: bool = False, images: bool = False) -> list["Run"]:
     """The runs that ship and those trained here, by name; on request only finished ones, or those of pictures."""
     from lipviz import runs
@@ -64,10 +115,13 @@ def _readable(run: "Run") -> bool:
         return False
 
 
-def pick_runs(found: Sequence["Run"], key: str, default: Sequence[str], label: str = "Runs") -> list["Run"]:
+def pick_runs(
+    found: Sequence["Run"], key: str, default: Sequence[str], label: str = "Runs", most: int | None = None
+) -> list["Run"]:
     """A menu of several runs, kept in the address; unknown names there fall back to the default."""
     names = [run.name for run in found]
-    chosen = st.multiselect(label, names, [n for n in default if n in names], key=key, bind="query-params")
+    shown = [n for n in default if n in names][:most]
+    chosen = st.multiselect(label, names, shown, key=key, bind="query-params", max_selections=most)
     return [run for run in found if run.name in chosen]
 
 
@@ -107,7 +161,78 @@ def _spectra(folder: str, stamp: float) -> list["Spectrum"]:
     return spectra(run.model, run.spec.input_shape)
 
 
-def _stamp(run: "Run") -> float:
-    """Changes with the weights, so that a cache entry of an older training is not used."""
-    path = run.folder / "weights.safetensors"
+def _stamp(run: "Run", file: str = "weights.safetensors") -> float:
+    """Changes with the file, so that a cache entry of an older training is not used."""
+    path = run.folder / file
     return path.stat().st_mtime if path.exists() else 0.0
+
+
+def layer_names(run: "Run") -> list[str]:
+    """The layers of the run that have a Gram matrix."""
+    return _layer_names(str(run.folder), _stamp(run))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _layer_names(folder: str, stamp: float) -> list[str]:
+    from lipviz.lessons import layers
+
+    return layers(folder)
+
+
+def layer_gram(run: "Run", index: int, frequency: int) -> "Gram":
+    """Gram matrix, T and q of one layer of the run, computed once for all visitors."""
+    return _layer_gram(str(run.folder), _stamp(run), index, frequency)
+
+
+@st.cache_data(max_entries=64, show_spinner="Computing the Gram matrix ...")
+def _layer_gram(folder: str, stamp: float, index: int, frequency: int) -> "Gram":
+    from lipviz.lessons import layer
+
+    return layer(folder, index, frequency)
+
+
+def no_runs(pictures: bool = True) -> None:
+    """Say that there is nothing to show yet, and how to change that."""
+    what, source = ("network for pictures", "digits") if pictures else ("network", "moons")
+    st.info(f"There is no trained {what} here yet. Train one on the next page, or with `lipviz train {source}`.")
+    link("train", "Train a network")
+
+
+def link(page: str, label: str) -> None:
+    """A link to the page of that name."""
+    st.page_link(ROOT / "pages" / f"{page}.py", label=label, icon=":material/arrow_forward:")
+
+
+def literal(text: str) -> str:
+    r"""Text of a visitor (names of classes, runs, files) in Markdown, as it stands.
+
+    >>> print(literal("a*b"))
+    a\*b
+    """
+    return re.sub(r"([^\w\s])", r"\\\1", text)
+
+
+def preferred(found: Sequence["Run"], layers: Sequence[str] = ("sll", "plain")) -> list[str]:
+    """Names of the runs to open with: one of each of `layers` on the same data, CIFAR-10 and MNIST first."""
+    data = sorted({data_name(run) for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
+    same = [run for run in found if data and data_name(run) == data[0]]
+    first = {run.spec.layer: run.name for run in reversed(same)}
+    return [first[layer] for layer in layers if layer in first] or [run.name for run in same[:1]]
+
+
+def data_name(run: "Run") -> str:
+    """What the run was trained on."""
+    return str(run.config["data"].get("name") or "unnamed data")
+
+
+def certificates(run: "Run") -> "Certificates | None":
+    """certificates.csv of the run, read once for all visitors; None where it is missing or empty."""
+    return _certificates(str(run.folder), _stamp(run, "certificates.csv"))
+
+
+@st.cache_data(max_entries=24, show_spinner="Reading certificates ...")
+def _certificates(folder: str, stamp: float) -> "Certificates | None":
+    from lipviz.runs import load
+
+    found = load(folder).certificates
+    return found if found is not None and len(found.radius) else None

@@ -1,6 +1,5 @@
 """Figures hold the arrays they are given, keep circles round, and leave plotly's placeholders behind."""
 
-
 import json
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """Every kind of bad or odd picture gives the right pixels or one sentence, and no warning or lost memory."""
 
-# ruff: noqa: D103
-
 import io
 import re
 import struct
@@ -14,8 +12,7 @@ from PIL import Image
 
 from lipviz.images import ImageError, Picture, fit, open_picture
 
-RNG = np.random.default_rng(0)
-COLOURS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
 def encoded(pixels, kind="PNG", mode=None, **options):
@@ -37,10 +34,10 @@ def png(width, height, rows):
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
-def test_small_rgb_keeps_its_exact_pixels():
-    for kind in ("PNG", "BMP", "TIFF", "PPM", "WEBP"):
-        options = {"lossless": True} if kind == "WEBP" else {}
-        picture = open_picture(encoded(COLOURS, kind, **options))
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP"])
+def test_small_pictures_keep_their_exact_pixels(kind):
+    for mode in ("RGB",) if kind == "PPM" else ("RGB", "RGBA"):
+        picture = open_picture(encoded(COLOURS, kind, mode, **({"lossless": True} if kind == "WEBP" else {})))
         np.testing.assert_array_equal(picture.pixels, COLOURS)
         assert picture.notes == ()
 
@@ -153,12 +150,6 @@ def test_alpha_is_put_on_white(mode):
     expected = [on_white(a) for a in (0, 128, 255)]
     assert np.abs(picture.pixels[0].astype(int) - np.array(expected)[:, None]).max() <= 1
     assert picture.notes == ("Transparent parts put on white.",)
-
-
-def test_opaque_alpha_changes_nothing():
-    picture = open_picture(encoded(COLOURS, mode="RGBA"))
-    np.testing.assert_array_equal(picture.pixels, COLOURS)
-    assert picture.notes == ()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
@@ -298,14 +289,11 @@ def test_fit_does_not_alias():
 
 
 def test_fit_takes_any_picture_to_any_shape():
-    for height, width in ((1, 1), (1, 500), (500, 1), (3, 7)):
-        picture = Picture(np.full((height, width, 3), 9, np.uint8))
+    for size in ((1, 1), (1, 500), (500, 1), (3, 7)):
+        picture = Picture(np.full((*size, 3), 9, np.uint8))
         for shape in ((3, 32, 32), (1, 28, 28), (1, 5, 40), (3, 1, 1)):
             pixels, _ = fit(picture, shape)
             assert pixels.shape == shape and pixels.dtype == np.uint8 and (pixels == 9).all()
-
-
-@pytest.mark.parametrize("shape", [(2, 8, 8), (3, 0, 8), (4, 8, 8)])
-def test_fit_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match="shape must be"):
-        fit(Picture(COLOURS), shape)
+    for shape in ((2, 8, 8), (3, 0, 8)):
+        with pytest.raises(ValueError, match="shape must be"):
+            fit(picture, shape)

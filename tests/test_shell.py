@@ -1,6 +1,5 @@
 """The frame: every page runs in it, it imports nothing heavy, and the app serves it compressed."""
 
-
 import ast
 import gc
 import gzip

@@ -1,0 +1,159 @@
+"""One picture before one network: what it sees, what it answers, what is proven, and what happens on the way out.
+
+Everything is float64 on the frozen network that the certificate speaks of; numpy comes out, for figures and pages.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64, UInt8
+from torch import Tensor, nn
+
+from lipviz.certify import Certifier
+from lipviz.images import Picture, fit
+from lipviz.runs import Run
+
+WAYS = ("nearest class", "random noise")
+REFINED = 2  # gradient steps at each size of a walk towards the nearest class
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one network says about one picture.
+
+    Attributes:
+        run: of the network.
+        pixels: what the network sees, 0 to 255.
+        notes: one sentence for each thing done to the picture.
+        label: name of the predicted class.
+        margin: its logit minus the largest other one.
+        radius: certified, l2, pixels in [0, 1].
+        constant: proven Lipschitz bound of the network up to its last layer.
+    """
+
+    run: Run
+    pixels: UInt8[np.ndarray, "c h w"]
+    notes: tuple[str, ...]
+    label: str
+    margin: float
+    radius: float
+    constant: float
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """A picture changed more and more; the first entry is the picture itself.
+
+    Attributes:
+        pixels: the changed pictures, in [0, 1].
+        size: l2 norm of each change, measured after clipping to [0, 1].
+        margin: logit of the first answer minus the largest other one; below 0 the answer has changed.
+        label: index of the predicted class.
+    """
+
+    pixels: Float64[np.ndarray, "n c h w"]
+    size: Float64[np.ndarray, " n"]
+    margin: Float64[np.ndarray, " n"]
+    label: Int64[np.ndarray, " n"]
+
+
+def answer(run: Run, certifier: Certifier, picture: Picture) -> Answer:
+    """Fit the picture to the network and certify its answer."""
+    pixels, notes = fit(picture, tuple(certifier.input_shape))
+    certificate = certifier(torch.as_tensor(pixels)[None])
+    return Answer(
+        run,
+        pixels,
+        (*picture.notes, *notes),
+        class_name(run, int(certificate.label[0])),
+        float(certificate.margin[0]),
+        float(certificate.radius[0]),
+        certifier.body,
+    )
+
+
+def class_name(run: Run, label: int) -> str:
+    """Name of a class; its number where run.json has no name for it."""
+    return run.classes[label] if label < len(run.classes) else str(label)
+
+
+def walk(
+    certifier: Certifier, pixels: UInt8[np.ndarray, "c h w"], way: str, sizes: Sequence[float], seed: int = 0
+) -> Walk:
+    """Change a picture by each of `sizes` (l2, ascending from 0), one way out.
+
+    Args:
+        certifier: of the network.
+        pixels: what the network sees.
+        way: "random noise" is one seeded direction; "nearest class" follows the gradient of the margin anew at
+            each size, starting from the last one.
+        sizes: norms before clipping to [0, 1], which can only make them smaller.
+        seed: of the noise.
+    """
+    if way not in WAYS:
+        raise ValueError(f"way must be one of {WAYS}, got {way!r}")
+    x = torch.as_tensor(pixels)[None].double() / 255
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    if way == "random noise":
+        changed = torch.cat([_changed(x, noise, size) for size in sizes])
+    else:
+        changed = _descend(certifier.frozen, x, noise, sizes)
+    with torch.no_grad():
+        s = certifier.frozen(changed)
+    size = (changed - x).flatten(1).norm(dim=1)
+    margin = _margin(s, s[0].argmax())
+    return Walk(changed.numpy(), size.numpy(), margin.numpy(), s.argmax(1).numpy())
+
+
+def _descend(
+    model: nn.Module, x: Float[Tensor, "1 c h w"], noise: Tensor, sizes: Sequence[float]
+) -> Float[Tensor, "n c h w"]:
+    """Down the margin of the answer at x, on spheres of growing size."""
+    label = model(x).argmax().detach()
+    found, z = [], x
+    for size in sizes:
+        for _ in range(REFINED if size else 0):
+            z = z.detach().requires_grad_()
+            (g,) = torch.autograd.grad(_margin(model(z), label).sum(), z)
+            if not g.any():  # a network that is flat here leaves no better choice
+                g = noise
+            z = _changed(x, z.detach() - x - g * (size / g.norm()), size)
+        found.append(z.detach())
+    return torch.cat(found)
+
+
+def _changed(x: Tensor, change: Tensor, size: float) -> Tensor:
+    return (x + change * (size / change.norm())).clamp(0, 1)
+
+
+def _margin(s: Float[Tensor, "n k"], label: Tensor) -> Float[Tensor, " n"]:
+    """Logit of one label minus the largest other one, for each row."""
+    other = s.clone()
+    other[:, label] = -math.inf
+    return s[:, label] - other.amax(1)
+
+
+def enlarged(pixels: np.ndarray, side: int = 256) -> UInt8[np.ndarray, "height width 3"]:
+    """Pixels (c, h, w), of 0 to 255 or floats in [0, 1], as squares of one colour, about `side` high."""
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
+    image = np.repeat(pixels, 3, axis=0) if len(pixels) == 1 else pixels
+    factor = max(1, round(side / image.shape[1]))
+    return image.repeat(factor, axis=1).repeat(factor, axis=2).transpose(1, 2, 0)
+
+
+def rounded_down(value: float, digits: int = 3) -> str:
+    """A radius in digits that never claim more than is proven.
+
+    >>> rounded_down(0.35999), rounded_down(1.0), rounded_down(0.000043217), rounded_down(0.0)
+    ('0.359', '1.00', '0.0000432', '0')
+    """
+    if not value > 0:
+        return "0"
+    if value < 1e-7:
+        return "less than 0.0000001"
+    places = max(0, digits - 1 - math.floor(math.log10(value)))
+    return f"{math.floor(value * 10**places) / 10**places:.{places}f}"

@@ -1,0 +1,217 @@
+"""What the pages of pictures share: choosing one, certifying it, changing it; streamlit outside, `pictures` inside.
+
+Only streamlit is imported at the top: a page shows its title first, and torch comes with the first call below.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from lipviz.ui import all_runs, certifier, literal, preferred
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lipviz.images import Picture
+    from lipviz.pictures import Answer, Walk
+    from lipviz.runs import Run
+
+MAX_NETWORKS = 4  # on one picture at a time
+# sizes of a change that can be chosen, in 1/255; those of the literature are among them
+STEPS = (0, 1, 2, 4, 6, 9, 12, 18, 24, 30, 36, 45, 54, 63, 72, 90, 108, 127, 153, 178, 204, 230, 255, 306, 357, 408)
+STEPS += (459, 510, 612, 765)
+
+
+def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture"]:
+    """A sample, an upload or the camera; returns what makes the picture for a given input shape."""
+    from lipviz import samples
+    from lipviz.images import EXTENSIONS, MAX_BYTES, ImageError, open_picture
+
+    # not in the address: a link must not ask for the camera
+    source = st.segmented_control(
+        "Picture", ("Sample", "Upload", "Camera"), default="Sample", required=True, key=f"{key}_from"
+    )
+    name, file = default, None
+    if source == "Sample":
+        name = st.pills("Sample", samples.names(), default=default, required=True, key=f"{key}_sample", **_QUIET)
+    elif source == "Upload":
+        most = MAX_BYTES // 2**20
+        file = st.file_uploader("Your picture", EXTENSIONS, key=f"{key}_file", max_upload_size=most)
+    else:
+        file = st.camera_input("Your picture", key=f"{key}_camera", resolution="480p")
+    if source != "Sample":
+        st.caption("Your picture is kept in memory for this session, not stored.")
+    if file is not None:
+        try:
+            picture = open_picture(file.getvalue(), file.name)
+            return lambda shape: picture
+        except ImageError as error:
+            st.error(literal(str(error)))
+    if source != "Sample":
+        st.caption(f"Until then, the sample {name}.")
+    return lambda shape: samples.load(name, shape)
+
+
+_QUIET: dict[str, Any] = {"label_visibility": "collapsed", "bind": "query-params"}
+
+
+def answer(run: "Run", picture: Callable[[tuple[int, ...]], "Picture"]) -> "Answer":
+    """What the run's network says about the picture, certified."""
+    from lipviz import pictures
+
+    return pictures.answer(run, certifier(run), picture(run.spec.input_shape))
+
+
+def walk(answer: "Answer", way: str, sizes: Sequence[float] = tuple(k / 255 for k in STEPS)) -> "Walk":
+    """The picture of the answer changed by each size, one way out; kept for this session only, as the picture is."""
+    return _walk(str(answer.run.folder), answer.margin, answer.pixels, way, tuple(sizes))
+
+
+@st.cache_data(scope="session", max_entries=32, show_spinner="Changing the picture step by step ...")
+def _walk(folder: str, margin: float, pixels: "NDArray", way: str, sizes: tuple[float, ...]) -> "Walk":
+    """`margin` is here to tell a network from what it was before more training."""
+    from lipviz.pictures import walk
+    from lipviz.runs import load
+
+    return walk(certifier(load(folder)), pixels, way, sizes)
+
+
+def example() -> "Answer | None":
+    """A certified sample picture for the first page, if possible one whose answer is right."""
+    from lipviz import samples
+
+    found = all_runs(finished=True, images=True)
+    wanted = preferred(found, ("sll", "cayley", "aol"))
+    for run in [run for run in found if run.name in wanted]:
+        fitting = [name for name in samples.names() if samples.SAMPLES[name].truth in run.classes]
+        answers = {name: answer(run, lambda shape, name=name: samples.load(name, shape)) for name in fitting or ["Cat"]}
+        right = [a for name, a in answers.items() if a.label == samples.SAMPLES[name].truth]
+        return (right or list(answers.values()))[0]
+    return None
+
+
+def picture(pixels: "NDArray", caption: str, width: int = 160) -> None:
+    """Pixels as squares of one colour: what the network sees, exactly."""
+    from lipviz.pictures import enlarged
+
+    st.image(enlarged(pixels), caption, width, output_format="PNG", alt=caption)
+
+
+def verdict(radius: float) -> None:
+    """The certificate as a chip: an icon and words, and a colour that says nothing on its own."""
+    from lipviz.pictures import rounded_down
+
+    if radius >= 1 / 255:
+        st.badge(f"Certified up to {rounded_down(radius)}", icon=":material/verified:", color="green")
+    elif radius > 0:
+        st.badge(f"Certified, but only up to {rounded_down(radius)}", icon=":material/warning:", color="orange")
+    else:
+        st.badge("Not certified: radius 0", icon=":material/block:", color="red")
+
+
+def card(answer: "Answer") -> None:
+    """One network's answer: what it sees, what it says, what is proven."""
+    with st.container(border=True):
+        with st.container(horizontal=True):
+            picture(answer.pixels, f"What {answer.run.name} sees", 112)
+            with st.container(width=220):
+                says(answer)
+                st.caption(_numbers(answer))
+        sentence(answer)
+
+
+def says(answer: "Answer") -> None:
+    """The answer and its certificate, in one line each."""
+    st.markdown(f"{literal(answer.run.name)} says **{literal(answer.label)}**")
+    verdict(answer.radius)
+
+
+def sentence(answer: "Answer") -> None:
+    """The certificate in words, and how large its radius is in pixels."""
+    from lipviz.pictures import rounded_down
+
+    if answer.radius <= 0:
+        st.markdown("The two largest logits are equal up to rounding, so nothing is proven about this picture.")
+        return
+    one = rounded_down(255 * answer.radius, 2)
+    each = rounded_down(255 * answer.radius / answer.pixels.size**0.5, 2)
+    st.markdown(
+        f"No change of the image smaller than **{rounded_down(answer.radius)}** (l2 norm, pixels in [0, 1]) can alter "
+        f"this answer. A single value may change by {one}/255, or all {answer.pixels.size} by {each}/255 each."
+    )
+
+
+def _numbers(answer: "Answer") -> str:
+    text = f"Margin {answer.margin:.3g}, proven Lipschitz bound {answer.constant:.4g}."
+    if answer.run.spec.layer != "plain":
+        return text
+    return f"{text} Nothing holds this network's bound down, so the proof is short."
+
+
+def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> list[dict[str, Any]]:
+    """A row for each network: what it answers to its own changed picture, and whether that was proven."""
+    from lipviz.pictures import class_name, rounded_down
+
+    rows = []
+    for answer, walk in zip(answers, walks, strict=True):
+        changed, inside = walk.label[step] != walk.label[0], walk.size[step] < answer.radius
+        meaning = {
+            (False, True): "same answer, as proven",
+            (False, False): "same answer, outside the proof",
+            (True, False): "other answer, outside the proof",
+            (True, True): "other answer inside the radius: please report this as a bug",
+        }[bool(changed), bool(inside)]
+        row = {"network": answer.run.name, "answer now": class_name(answer.run, int(walk.label[step]))}
+        row |= {"what it means": meaning, "size": float(f"{walk.size[step]:.3f}")}
+        rows.append(row | {"certified radius": rounded_down(answer.radius)})
+    return rows
+
+
+def notice(rows: Sequence[dict[str, Any]], step: int, way: str) -> str:
+    """What to look at, in the state the page is in."""
+    fallen = [literal(row["network"]) for row in rows if row["what it means"].startswith("other")]
+    if step == 0:
+        return "Nothing is changed yet. Move the slider until the first answer falls."
+    if all("as proven" in row["what it means"] for row in rows):
+        return "This size is inside every certified radius: no change of this size, of any kind, can alter an answer."
+    if fallen and len(fallen) < len(rows):
+        return f"{' and '.join(fallen)} changed the answer, the others did not. Can you see the change in the picture?"
+    if fallen:
+        return "Outside its radius nothing is promised, and here the answer changed. Can you see why in the picture?"
+    if way == "random noise":
+        return "Outside the radius nothing is promised, but noise rarely finds the way. Try the nearest class."
+    return "Outside the radius nothing is promised; this search has found no other answer at this size."
+
+
+def strip(answer: "Answer", walk: "Walk", step: int) -> None:
+    """The picture, the changed one and their difference, side by side."""
+    from lipviz.pictures import class_name
+
+    before, after = walk.pixels[0], walk.pixels[step]
+    with st.container(horizontal=True):
+        picture(before, f"What it sees: {answer.label}", 150)
+        picture(after, f"Changed by {walk.size[step]:.3f}: {class_name(answer.run, int(walk.label[step]))}", 150)
+        picture(0.5 + 10 * (after - before), "Difference × 10, grey is none", 150)
+
+
+def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
+    """The margin on the way out above the line of the proof."""
+    from lipviz import figures, ui
+
+    end = max(2.2 * answer.radius, 1.5 * walk.size[step], 0.05)
+    near = walk.size <= end
+    found = "margin on the way to the nearest class" if way == "nearest class" else "margin with random noise"
+    figure = figures.margin_line(walk.size[near], walk.margin[near], answer.radius, ui.dark(), found, walk.size[step])
+    alt = f"The margin stays above a straight line that falls from {answer.margin:.3g} to 0 at {answer.radius:.3g}."
+    ui.show(figure, "margin", alt)
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names in one line; of many only the first.
+
+    >>> listed(["cat", "dog", "frog"], 2)
+    'cat, dog and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,40 @@
+"""The first page: one certified picture, what that means, and where to go next. No chart: it must load fast."""
+
+import streamlit as st
+
+from lipviz import ui, ui_pictures
+
+NEXT = {
+    "certify": ("Certify an image", "Your own picture: what networks answer, and how far the proof reaches."),
+    "radii": ("Certified radii", "A whole test set: how many answers are certified, and how far."),
+    "discs": ("Gershgorin discs", "Why it works: the circles that bound a layer, to be moved by hand."),
+}
+
+st.title("How far can a picture change before the answer does?")
+st.markdown(
+    "**lipviz** shows, trains and certifies 1-Lipschitz neural networks: their output never moves further than their "
+    "input, so every answer comes with a radius within which it is proven not to change."
+)
+with ui.in_words():
+    answer = ui_pictures.example()
+    if answer is None:
+        ui.no_runs()
+    else:
+        noisy = ui_pictures.walk(answer, "random noise", (0.0, answer.radius))
+        left, right = st.columns([3, 4], vertical_alignment="center")
+        with left.container(horizontal=True):
+            ui_pictures.picture(answer.pixels, "A sample picture, as the network sees it", 200)
+            ui_pictures.picture(noisy.pixels[1], f"With random noise of l2 norm {noisy.size[1]:.3f}", 200)
+        with right:
+            ui_pictures.says(answer)
+            ui_pictures.sentence(answer)
+            st.caption(
+                "The noise is one of the countless changes within the radius, as large as the radius before the pixels "
+                "are clipped to [0, 1]. The proof covers all of them. It says that the answer is stable, not that it "
+                f"is right. Network: {ui.literal(answer.run.name)}."
+            )
+
+for place, (page, (label, line)) in zip(st.columns(3), NEXT.items(), strict=True):
+    with place.container(border=True):
+        ui.link(page, label)
+        st.caption(line)

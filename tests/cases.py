@@ -1,0 +1,64 @@
+"""The cases of the support table, and slow references for their norms."""
+
+import itertools
+
+import torch
+
+from lipviz.layers import LAYERS, conv2d, dense
+
+KERNELS = (1, 2, 3, 5)
+WIDTHS = ((1, 1), (2, 3), (4, 2), (3, 3), (2, 9))
+CONSTRAINED = tuple(name for name in LAYERS if name != "plain")
+
+
+def conv_cases(rows):
+    """(row, kernel, stride, padding_mode, in, out, image side) of everything the support table promises."""
+    for row, k, s, mode, (ci, co) in itertools.product(rows, KERNELS, (1, 2), ("zeros", "circular"), WIDTHS):
+        form = LAYERS[row].form
+        if form == "residual" and (s == 2 or ci != co):
+            continue
+        if form == "orthogonal":
+            if mode == "zeros":
+                continue
+            yield row, k, s, mode, ci, co, max(6, 2 * k)
+            continue
+        yield row, k, s, mode, ci, co, 5 if (k + ci) % 2 else 6
+
+
+def dense_cases(rows):
+    """(row, in, out) of everything the support table promises."""
+    for row, (n, m) in itertools.product(rows, ((1, 1), (2, 5), (5, 2), (4, 4), (1, 3), (7, 7))):
+        if LAYERS[row].form != "residual" or n == m:
+            yield row, n, m
+
+
+def make(case):
+    """(layer in float64, shape of one input) of a case of either kind."""
+    torch.manual_seed(sum(map(len, map(str, case))))
+    if len(case) == 3:
+        row, n, m = case
+        return dense(row, n, m).double(), (n,)
+    row, k, s, mode, ci, co, side = case
+    return conv2d(row, ci, co, k, s, padding_mode=mode).double(), (ci, side, side)
+
+
+def jacobian(function, x):
+    """The Jacobian at x, as a matrix."""
+    J = torch.autograd.functional.jacobian(lambda z: function(z).flatten(), x, vectorize=True)
+    return J.flatten(1)
+
+
+def norm(function, shape, points=2):
+    """The largest singular value of the Jacobian at a few random points of different size: a lower bound."""
+    found = 0.0
+    for i in range(points):
+        x = 3.0**i * torch.randn(1, *shape, dtype=torch.float64)
+        found = max(found, float(torch.linalg.matrix_norm(jacobian(function, x), 2)))
+    return found
+
+
+def perturb(model, scale):
+    """Add Gaussian noise of this standard deviation to every parameter."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(scale * torch.randn_like(p))
