@@ -70,14 +70,13 @@ class Certifier:
     @torch.no_grad()
     def __call__(self, images: Tensor, batch: int = 256) -> Certificate:
         """Certify images of shape (b, *input_shape): floats in the unit of the network, or uint8 taken as x / 255."""
-        if tuple(images.shape[1:]) != self.input_shape:
+        if tuple(images.shape[1:]) != self.input_shape or not len(images):
             got, expected = tuple(images.shape), ("batch", *self.input_shape)
             raise ValueError(f"images must have shape {expected}, got {got}: resize them, or add the batch axis")
         x = images.cpu().double() / 255 if images.dtype == torch.uint8 else images.cpu().double()
         if not x.isfinite().all():
             raise ValueError("images must be finite, got NaN or infinity")
-        parts = [self.logits(part) for part in x.split(batch)] or [self.logits(x)]
-        logits, error = (torch.cat(part) for part in zip(*parts, strict=True))
+        logits, error = map(torch.cat, zip(*map(self.logits, x.split(batch)), strict=True))
         label = logits.argmax(1)
         return Certificate(label, _margin(logits, label), self.radius(logits, error, label), logits, error)
 

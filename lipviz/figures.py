@@ -17,6 +17,7 @@ from lipviz.drawing import (
     INK,
     LIGHT,
     MARKS,
+    POINTS,
     STYLE,
     certified_steps,
     circles,
@@ -290,10 +291,12 @@ def _ranks(fig: go.Figure, curves: Sequence[Mapping[str, Any]], looks: list[dict
     for curve, look in zip(curves, looks, strict=True):
         values = np.asarray(curve["values"], dtype=float)
         note = f"<br>{curve['note']}" if curve.get("note") else ""
+        # a layer may have a hundred thousand values: evenly spaced ranks draw the same line
+        shown = np.unique(np.linspace(0, len(values) - 1, min(len(values), POINTS)).round().astype(int))
         fig.add_scatter(
-            x=np.linspace(0.0, 1.0, len(values)),
-            y=np.maximum(values, floor),
-            customdata=values,
+            x=shown / max(len(values) - 1, 1),
+            y=np.maximum(values[shown], floor),
+            customdata=values[shown],
             name=curve["name"],
             legendgroup=curve["name"],
             showlegend=curve["name"] not in named,

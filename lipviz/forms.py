@@ -25,7 +25,7 @@ Rule = Callable[[Operator, Tensor, Side, Tensor | None], Tensor]
 
 
 def spectral(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
-    """t_i = an upper bound of ||W||^2, the same for every i: over all frequencies, or AOL's largest t_i where smaller."""
+    """t_i = an upper bound of ||W||^2, the same for all i: over the frequencies, or AOL's largest t_i if smaller."""
     F, factor = op.symbols(W)
     t = sdp.aol(op.gram(W, side))  # exact at an orthogonal start, where the frequency grid costs a few percent
     bound = torch.minimum(sdp.spectral(F.mH @ F if side == "in" else F @ F.mH) * factor**2, t.max())
@@ -218,7 +218,8 @@ class Orthogonal(nn.Module):
                 "the kernel of an FFT row depends on the image size: call explicit(model, input_shape) with the "
                 "shape of one input, without the batch"
             )
-        return CircularConv(torch.fft.irfft2(self.matrices(size), s=size), self.bias)
+        bias = None if self.bias is None else self.bias.detach().clone()
+        return CircularConv(torch.fft.irfft2(self.matrices(size), s=size), bias)
 
 
 def orthogonal_start(op: Operator, generator: torch.Generator | None) -> Tensor:

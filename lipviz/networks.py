@@ -90,8 +90,9 @@ class Spec:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown key {unknown[0]!r} in the spec: expected {', '.join(sorted(known))}")
+        lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
         try:
-            return cls(**values)
+            return cls(**{**values, **lists})
         except TypeError as error:
             raise ValueError(f"the spec is incomplete: {error}") from None
 

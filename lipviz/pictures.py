@@ -145,6 +145,20 @@ def enlarged(pixels: np.ndarray, side: int = 256) -> UInt8[np.ndarray, "height w
     return image.repeat(factor, axis=1).repeat(factor, axis=2).transpose(1, 2, 0)
 
 
+def rounded_up(value: float, digits: int = 4) -> str:
+    """A bound in digits that never claim less than it is.
+
+    >>> rounded_up(5.85149), rounded_up(1.0), rounded_up(1 + 6e-12)
+    ('5.852', '1', '1 + 6e-12')
+    """
+    if 0 < value - 1 < 1e-6:
+        return f"1 + {value - 1:.0e}"
+    if not 0 < value < math.inf:
+        return f"{value}"
+    scale = 10.0 ** (digits - 1 - math.floor(math.log10(value)))
+    return f"{math.ceil(value * scale) / scale:.{digits}g}"
+
+
 def rounded_down(value: float, digits: int = 3) -> str:
     """A radius in digits that never claim more than is proven.
 

@@ -122,7 +122,7 @@ def pick_runs(
     names = [run.name for run in found]
     shown = [n for n in default if n in names][:most]
     chosen = st.multiselect(label, names, shown, key=key, bind="query-params", max_selections=most)
-    return [run for run in found if run.name in chosen]
+    return [found[names.index(name)] for name in chosen]
 
 
 def pick_run(found: Sequence["Run"], key: str, default: str, label: str = "Run") -> "Run":

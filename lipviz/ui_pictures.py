@@ -4,7 +4,7 @@ Only streamlit is imported at the top: a page shows its title first, and torch c
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -53,7 +53,7 @@ def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture
     return lambda shape: samples.load(name, shape)
 
 
-_QUIET: dict[str, Any] = {"label_visibility": "collapsed", "bind": "query-params"}
+_QUIET: dict[str, Any] = {"label_visibility": "collapsed", "wrap": True, "bind": "query-params"}
 
 
 def answer(run: "Run", picture: Callable[[tuple[int, ...]], "Picture"]) -> "Answer":
@@ -83,7 +83,7 @@ def example() -> "Answer | None":
 
     found = all_runs(finished=True, images=True)
     wanted = preferred(found, ("sll", "cayley", "aol"))
-    for run in [run for run in found if run.name in wanted]:
+    for run in sorted((run for run in found if run.name in wanted), key=lambda run: wanted.index(run.name)):
         fitting = [name for name in samples.names() if samples.SAMPLES[name].truth in run.classes]
         answers = {name: answer(run, lambda shape, name=name: samples.load(name, shape)) for name in fitting or ["Cat"]}
         right = [a for name, a in answers.items() if a.label == samples.SAMPLES[name].truth]
@@ -91,7 +91,7 @@ def example() -> "Answer | None":
     return None
 
 
-def picture(pixels: "NDArray", caption: str, width: int = 160) -> None:
+def picture(pixels: "NDArray", caption: str, width: int | Literal["stretch"] = "stretch") -> None:
     """Pixels as squares of one colour: what the network sees, exactly."""
     from lipviz.pictures import enlarged
 
@@ -102,7 +102,7 @@ def verdict(radius: float) -> None:
     """The certificate as a chip: an icon and words, and a colour that says nothing on its own."""
     from lipviz.pictures import rounded_down
 
-    if radius >= 1 / 255:
+    if radius >= 36 / 255:  # the smallest size at which the literature compares
         st.badge(f"Certified up to {rounded_down(radius)}", icon=":material/verified:", color="green")
     elif radius > 0:
         st.badge(f"Certified, but only up to {rounded_down(radius)}", icon=":material/warning:", color="orange")
@@ -114,8 +114,8 @@ def card(answer: "Answer") -> None:
     """One network's answer: what it sees, what it says, what is proven."""
     with st.container(border=True):
         with st.container(horizontal=True):
-            picture(answer.pixels, f"What {answer.run.name} sees", 112)
-            with st.container(width=220):
+            picture(answer.pixels, "What it sees", 112)
+            with st.container(width=200):
                 says(answer)
                 st.caption(_numbers(answer))
         sentence(answer)
@@ -143,7 +143,9 @@ def sentence(answer: "Answer") -> None:
 
 
 def _numbers(answer: "Answer") -> str:
-    text = f"Margin {answer.margin:.3g}, proven Lipschitz bound {answer.constant:.4g}."
+    from lipviz.pictures import rounded_up
+
+    text = f"Margin {answer.margin:.3g}, proven Lipschitz bound {rounded_up(answer.constant)}."
     if answer.run.spec.layer != "plain":
         return text
     return f"{text} Nothing holds this network's bound down, so the proof is short."
@@ -163,7 +165,7 @@ def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> 
             (True, True): "other answer inside the radius: please report this as a bug",
         }[bool(changed), bool(inside)]
         row = {"network": answer.run.name, "answer now": class_name(answer.run, int(walk.label[step]))}
-        row |= {"what it means": meaning, "size": float(f"{walk.size[step]:.3f}")}
+        row |= {"what it means": meaning, "size after clipping": float(f"{walk.size[step]:.3f}")}
         rows.append(row | {"certified radius": rounded_down(answer.radius)})
     return rows
 
@@ -171,14 +173,15 @@ def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> 
 def notice(rows: Sequence[dict[str, Any]], step: int, way: str) -> str:
     """What to look at, in the state the page is in."""
     fallen = [literal(row["network"]) for row in rows if row["what it means"].startswith("other")]
+    kept = [literal(row["network"]) for row in rows if row["what it means"].startswith("same")]
     if step == 0:
         return "Nothing is changed yet. Move the slider until the first answer falls."
     if all("as proven" in row["what it means"] for row in rows):
         return "This size is inside every certified radius: no change of this size, of any kind, can alter an answer."
-    if fallen and len(fallen) < len(rows):
-        return f"{' and '.join(fallen)} changed the answer, the others did not. Can you see the change in the picture?"
+    if fallen and kept:
+        return f"{' and '.join(fallen)} changed the answer, {' and '.join(kept)} did not. Can you see the change?"
     if fallen:
-        return "Outside its radius nothing is promised, and here the answer changed. Can you see why in the picture?"
+        return "Outside the radius nothing is promised, and here the answer changed. Can you see why in the picture?"
     if way == "random noise":
         return "Outside the radius nothing is promised, but noise rarely finds the way. Try the nearest class."
     return "Outside the radius nothing is promised; this search has found no other answer at this size."
@@ -189,10 +192,14 @@ def strip(answer: "Answer", walk: "Walk", step: int) -> None:
     from lipviz.pictures import class_name
 
     before, after = walk.pixels[0], walk.pixels[step]
-    with st.container(horizontal=True):
-        picture(before, f"What it sees: {answer.label}", 150)
-        picture(after, f"Changed by {walk.size[step]:.3f}: {class_name(answer.run, int(walk.label[step]))}", 150)
-        picture(0.5 + 10 * (after - before), "Difference × 10, grey is none", 150)
+    shown = {
+        f"What it sees: {literal(answer.label)}": before,
+        f"Changed by {walk.size[step]:.3f}: {literal(class_name(answer.run, int(walk.label[step])))}": after,
+        "Difference × 10, grey is none": 0.5 + 10 * (after - before),
+    }
+    for place, (caption, pixels) in zip(st.columns(3, wrap=False), shown.items(), strict=True):
+        with place:
+            picture(pixels, caption)
 
 
 def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
@@ -200,7 +207,7 @@ def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
     from lipviz import figures, ui
 
     end = max(2.2 * answer.radius, 1.5 * walk.size[step], 0.05)
-    near = walk.size <= end
+    near = (walk.size <= end) | (walk.size <= walk.size[1])
     found = "margin on the way to the nearest class" if way == "nearest class" else "margin with random noise"
     figure = figures.margin_line(walk.size[near], walk.margin[near], answer.radius, ui.dark(), found, walk.size[step])
     alt = f"The margin stays above a straight line that falls from {answer.margin:.3g} to 0 at {answer.radius:.3g}."

@@ -36,7 +36,7 @@ def curve(run: "Run") -> list[Curve]:
         return []
     results = run.config.get("results")
     bound = results.get("bound") if isinstance(results, dict) else None
-    bound = bound if isinstance(bound, (int, float)) else math.nan
+    bound = float(bound) if isinstance(bound, (int, float)) else math.nan
     return [{"name": run.name, "row": run.spec.layer, "radius": found.radius, "correct": found.correct, "bound": bound}]
 
 
@@ -63,6 +63,8 @@ def summary(curves: Sequence[Curve], eps: float) -> list[dict[str, Any]]:
     """A row of numbers for each run; accuracies in percent of all test images."""
     import numpy as np
 
+    from lipviz.pictures import rounded_up
+
     rows = []
     for c in curves:
         radii, n = c["radius"][c["correct"]], len(c["radius"])
@@ -76,7 +78,7 @@ def summary(curves: Sequence[Curve], eps: float) -> list[dict[str, Any]]:
                 "95 % interval": f"{100 * low:.1f} to {100 * high:.1f}",
                 "median radius of right answers": float(f"{np.median(radii):.4f}") if len(radii) else None,
                 "test images": n,
-                "Lipschitz bound": float(f"{c['bound']:.4g}"),
+                "Lipschitz bound": rounded_up(c["bound"]),
             }
         )
     return rows
@@ -91,7 +93,7 @@ def notice(rows: Sequence[dict[str, Any]], k: int) -> str:
         return f"No answer of any run here is certified beyond {k}/255. Move the size down until the first curve lifts."
     name, share = ui.literal(best["run"]), best["certified at eps %"]
     if best is clean:
-        return f"{name} leads in clean accuracy and at {k}/255, where it keeps {share} %. Move on until another leads."
+        return f"{name} leads in clean accuracy and at {k}/255, where it keeps {share} %. Does it lead further out too?"
     return (
         f"{ui.literal(clean['run'])} answers most pictures right ({clean['clean %']} %), but at {k}/255 {name} keeps "
         f"most, {share} %: being right and being certified are two things."

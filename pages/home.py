@@ -21,10 +21,9 @@ with ui.in_words():
         ui.no_runs()
     else:
         noisy = ui_pictures.walk(answer, "random noise", (0.0, answer.radius))
-        left, right = st.columns([3, 4], vertical_alignment="center")
-        with left.container(horizontal=True):
-            ui_pictures.picture(answer.pixels, "A sample picture, as the network sees it", 200)
-            ui_pictures.picture(noisy.pixels[1], f"With random noise of l2 norm {noisy.size[1]:.3f}", 200)
+        left, right = st.columns([5, 4], gap="medium", vertical_alignment="center")
+        with left:
+            ui_pictures.strip(answer, noisy, 1)
         with right:
             ui_pictures.says(answer)
             ui_pictures.sentence(answer)

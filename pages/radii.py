@@ -19,7 +19,7 @@ if not found:
 left, middle, right = st.columns([2, 3, 3], gap="medium")
 with left:
     names = ui_radii.data_names(found)
-    data = st.segmented_control("Data", names, default=names[0], required=True, key="cr_data", bind="query-params")
+    data = st.pills("Data", names, default=names[0], required=True, key="cr_data", bind="query-params", wrap=True)
 with middle:
     same = [run for run in found if ui.data_name(run) == data]
     chosen = ui.pick_runs(same, f"cr_runs_{data}", [run.name for run in same[:6]])
@@ -45,8 +45,8 @@ st.markdown(f"**What to notice.** {ui_radii.notice(rows, k)}")
 ui.table(rows, "radii")
 st.caption(
     f"eps = {k}/255 = {eps:.4f}. Norm l2, {unit}. An answer counts as certified where it is right and its radius is "
-    "larger than eps. In brackets the 95 % interval (Wilson) for other test images of the same kind. The Lipschitz "
-    "bound is proven for the whole network; radii use that of all layers but the last, and the last one class by class."
+    "larger than eps; the interval (Wilson) is for other images drawn like the test images. The Lipschitz bound is that "
+    "of the whole network; a radius uses the proven bound of all layers but the last, and the last one class by class."
 )
 for note in ui_radii.notes(chosen):
     st.caption(ui.literal(note))

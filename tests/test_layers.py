@@ -75,7 +75,9 @@ def test_explicit_is_the_same_function_in_plain_torch(case):
     frozen = explicit(layer, shape)
     x = torch.randn(3, *shape, dtype=torch.float64)
     assert (frozen(x) - layer(x)).abs().max() <= 1e-12
-    assert not any(p.requires_grad for p in frozen.parameters())
+    assert not any(t.requires_grad for t in (*frozen.parameters(), *frozen.buffers()))
+    own = {t.data_ptr() for t in (*layer.parameters(), *layer.buffers())}
+    assert not any(t.data_ptr() in own for t in (*frozen.parameters(), *frozen.buffers()))
     assert not any(hasattr(m, "parametrizations") or hasattr(m, "freeze") for m in frozen.modules())
     if len(case) > 3 and LAYERS[case[0]].form != "orthogonal":
         convs = [m for m in frozen.modules() if not isinstance(m, Padded) and not list(m.children())]

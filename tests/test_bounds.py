@@ -1,0 +1,150 @@
+"""Bounds: never below the truth, tight where promised, and an error for what is unknown."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from cases import conv_cases, dense_cases, make, norm, perturb
+from torch import nn
+
+from lipviz import isometries
+from lipviz.bounds import bound, norm_bound, unrolled
+from lipviz.forms import FrozenResidual
+from lipviz.layers import LAYERS, explicit
+from lipviz.networks import Spec, build
+from lipviz.operators import Conv, symbol
+
+ids = pytest.mark.parametrize(
+    "case", [*dense_cases(LAYERS), *conv_cases(LAYERS)], ids=lambda case: "-".join(map(str, case))
+)
+
+
+@ids
+def test_bound_is_above_the_truth_and_tight(case):
+    layer, shape = make(case)
+    for scale in (0, 1, 10):
+        perturb(layer, scale)
+        value, true = bound(layer, shape).value, norm(layer, shape)
+        assert value >= true
+        assert value <= (1.05 * true if case[0] == "plain" else 1 + 1e-6)
+
+
+@pytest.mark.parametrize("k,stride", itertools.product((2, 3, 5), (1, 2)))
+def test_large_zero_padded_plain_layers_reach_the_supremum_over_the_torus(k, stride):
+    op = Conv(9, 8, k, stride)
+    layer = op.freeze(torch.randn(op.shape, dtype=torch.float64), None)
+    n = 24
+    assert 8 * n * n > 2048
+    fine = torch.linalg.matrix_norm(symbol(op.fold(getattr(layer, "conv", layer).weight), (128, 128)), 2).max()
+    assert fine <= bound(layer, (9, n, n)).value <= 1.05 * fine
+
+
+def test_norm_bound_is_rigorous_and_tight():
+    for seed in range(200):
+        g = torch.Generator().manual_seed(seed)
+        m, n, b = (int(torch.randint(1, 12, (), generator=g)) for _ in range(3))
+        F = torch.randn(b, m, n, dtype=torch.complex128 if seed % 2 else torch.float64, generator=g)
+        F = F * 10.0 ** int(torch.randint(-150, 150, (), generator=g))
+        true = float(torch.linalg.matrix_norm(F, 2).max())
+        assert true <= norm_bound(F) <= true * (1 + 1e-9)
+
+
+def test_norm_bound_against_exact_rationals():
+    """[[3, 4], [0, 5]] has norm sqrt(45) exactly; the float64 SVD may land below it."""
+    assert norm_bound(torch.tensor([[3.0, 4.0], [0.0, 5.0]], dtype=torch.float64)) >= math.sqrt(45)
+    assert norm_bound(torch.zeros(2, 3, dtype=torch.float64)) == 0
+    with pytest.raises(ValueError, match="finite"):
+        norm_bound(torch.tensor([[math.nan]], dtype=torch.float64))
+
+
+class Scale(nn.Module):
+    """x -> 1000 x: a module lipviz has never seen."""
+
+    def forward(self, x):
+        """Multiply."""
+        return 1000 * x
+
+
+class Loud(nn.ReLU):
+    """A subclass that does something else than its parent."""
+
+    def forward(self, x):
+        """Multiply."""
+        return 1000 * x
+
+
+UNKNOWN = [Scale(), Loud(), nn.GELU(), nn.BatchNorm2d(2), nn.LayerNorm(4), nn.Dropout(), nn.Softplus(),
+           nn.Conv2d(2, 2, 3, groups=2), nn.Conv2d(2, 2, 3, dilation=2), nn.Conv2d(2, 2, (1, 3)),
+           nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
+           nn.Conv2d(2, 2, 3, padding=2, padding_mode="circular"),
+           nn.AvgPool2d(3, 1), nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 2, 1))]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", UNKNOWN, ids=lambda m: type(m).__name__)
+def test_unknown_modules_raise(module):
+    with pytest.raises(ValueError, match=r"bound|known"):
+        bound(nn.Sequential(nn.Identity(), module.eval()), (2, 8, 8))
+
+
+KNOWN = [nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.LeakyReLU(0.3), nn.LeakyReLU(-3.0), nn.AvgPool2d(2), nn.MaxPool2d(2),
+         nn.MaxPool2d(3, 1), nn.AvgPool2d(2, divisor_override=2), nn.Flatten(),
+         nn.PixelUnshuffle(2), nn.PixelShuffle(2),
+         nn.Conv2d(4, 3, 3, padding=1), nn.Conv2d(4, 3, 3, padding="same", padding_mode="circular"),
+         nn.Conv2d(4, 3, 2, padding="same"), nn.Conv2d(4, 3, 4, 2, padding=3), nn.Conv2d(4, 3, 3, padding="valid"),
+         nn.Conv2d(4, 3, 5, 3, padding=1), isometries.MaxMin(), isometries.Pool(2), isometries.PadChannels(6),
+         isometries.Center(torch.ones(4))]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", KNOWN, ids=str)
+def test_constants_are_above_the_jacobian(module):
+    assert bound(module, (4, 6, 6)).value >= norm(module.double(), (4, 6, 6), points=3) - 1e-12
+
+
+@pytest.mark.parametrize(
+    "module,shape",
+    [
+        (isometries.MaxMin(), (4,)),
+        (isometries.Pool(2), (1, 4, 4)),
+        (isometries.PadChannels(6), (4, 2, 2)),
+        (isometries.Center(torch.ones(4)), (4, 2, 2)),
+        (nn.AvgPool2d(2), (1, 4, 4)),
+    ],
+    ids=str,
+)
+def test_constants_are_attained(module, shape):
+    assert norm(module.double(), shape) == pytest.approx(bound(module, shape).value, abs=1e-12)
+
+
+def test_a_residual_whose_halves_do_not_match_is_refused():
+    frozen = explicit(build(Spec("sll", "mlp", (4,), 2, width=4, dense_depth=1)), (4,)).double()
+    residual = next(m for m in frozen if isinstance(m, FrozenResidual))
+    assert bound(residual, (4,)).value == pytest.approx(1)
+    residual.outer.weight.mul_(1.01)
+    with pytest.raises(ValueError, match="adjoint"):
+        bound(residual, (4,))
+
+
+def test_network_bound_is_the_product_and_at_least_the_jacobian():
+    for row in LAYERS:
+        model = build(Spec(row, "convnet", (1, 8, 8), 3, width=4, depth=2, patch=2, pool=2)).double()
+        perturb(model, 0.3)
+        found = bound(model, (1, 8, 8))
+        assert found.value >= norm(model, (1, 8, 8))
+        assert found.value == pytest.approx(math.prod(layer.value for layer in found.layers))
+        assert bound(model.float(), (1, 8, 8)).value == pytest.approx(found.value, rel=1e-4)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    model = nn.Linear(2, 2)
+    model.weight.data[0, 0] = math.inf
+    with pytest.raises(ValueError, match="'weight'"):
+        bound(model, (2,))
+
+
+def test_unrolled_is_the_matrix():
+    conv = nn.Conv2d(2, 3, 3, padding=1, bias=True).double()
+    x = torch.randn(1, 2, 4, 4, dtype=torch.float64)
+    J = unrolled(conv, (2, 4, 4))
+    zero = conv(torch.zeros_like(x)).flatten()
+    assert torch.allclose(J @ x.flatten() + zero, conv(x).flatten())
