@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 MARKS = (36, 72, 108, 255)
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--threads", type=int, help="CPU threads (default: all)")
     for name, kind in (("epochs", int), ("batch", int), ("lr", float), ("offset", float), ("temperature", float)):
         train.add_argument(f"--{name}", type=kind, help="see lipviz.recipes.Recipe")
+    train.add_argument("--note", action="append", default=[], help="a remark on the data, kept beside its numbers")
     train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
 
     certify = add("certify", _certify, "label, margin and certified radius of pictures")
@@ -102,6 +104,7 @@ def _train(options: argparse.Namespace) -> None:
             raise ValueError("give a source: moons, circles, spirals, digits, or a folder or zip of images")
         shape = (3, options.size, options.size) if options.size else None
         loaded = data.load(options.source, shape, options.seed)
+        loaded = replace(loaded, notes=(*loaded.notes, *options.note))
         names = ("epochs", "batch", "lr", "offset", "temperature", "seed")
         given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
         spec, recipe = default_spec(loaded, options.layer, options.width), default_recipe(loaded, **given)

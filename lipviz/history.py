@@ -19,8 +19,8 @@ WORDS = """
 #### What is drawn
 
 * **Affine rows** (AOL, spectral, Cayley, plain): the singular values of the layer's matrix as it runs, $W T^{-1/2}$.
-* **Residual rows** (SLL, CPL): those of $V = W T^{-1/2}$ in $x - 2 V \\,\\mathrm{relu}(V^\\top x + b)$. A value near 0 loses
-  nothing there: the layer leaves that direction as it is. No value above 1 makes the whole layer 1-Lipschitz.
+* **Residual rows** (SLL, CPL): those of $V = W T^{-1/2}$ in $x - 2 V \\,\\mathrm{relu}(V^\\top x + b)$. A value near 0
+  loses nothing: the layer leaves that direction as it is. No value above 1 makes the whole layer 1-Lipschitz.
 * **Convolutions** have one small matrix for each frequency of the image. Under circular padding their singular values
   are exactly those of the layer. Zero padding has no such formula: small layers are written out in full, large ones
   are shown through the frequencies of an image padded to its full reach, which come close. Bounds never rely on that.
@@ -109,8 +109,7 @@ def _told(run: Run, spectra: Spectra) -> str:
         return f"**{run.name}** reaches {body.max():.3g}: nothing holds its values below 1."
     if _distance(body) < 1e-3:
         return f"**{run.name}** is flat at 1: its layers lose no direction."
-    small = 100 * float(np.mean(body < 0.5))
-    return f"**{run.name}** stays below 1; {small:.0f} % of its values are below 0.5, directions that are damped."
+    return f"**{run.name}** stays below 1: half of its values lie under {np.median(body):.2f}, directions that are damped."
 
 
 def _distance(values: NDArray) -> float:

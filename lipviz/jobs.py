@@ -223,23 +223,73 @@ def estimate(found: Sequence[runs.Run], name: str, layer: str, width: int, epoch
         same = (run.config["data"].get("name"), run.spec.layer, run.spec.width) == (name, layer, width)
         seconds, done = run.config.get("train_seconds", 0), run.config.get("epoch", 0)
         if same and run.config["state"] == "finished" and seconds > 0 and done > 0:
-            measured = f"{run.name} took {_duration(seconds)} for {done} epochs"
-            return f"About {_duration(seconds / done * epochs)}: {measured} on {run.config.get('hardware', '?')}."
+            measured = f"{run.name} took {duration(seconds)} for {done} epochs"
+            return f"About {duration(seconds / done * epochs)}: {measured} on {run.config.get('hardware', '?')}."
     return ""
+
+
+def listing(root: str | Path) -> list[runs.Run]:
+    """The runs in `root` whose network can be read: those that train, those that wait in turn, then the newest."""
+    found = [run for run in runs.find(root) if _readable(run)]
+    waiting = [run.name for run in line(root)]
+
+    def rank(run: runs.Run) -> tuple[int, float]:
+        if run.name in waiting:
+            return 1, waiting.index(run.name)
+        return (0, 0.0) if active(run) else (2, -(run.folder / "run.json").stat().st_mtime)
+
+    return sorted(found, key=rank)
+
+
+def _readable(run: runs.Run) -> bool:
+    try:
+        return bool(run.spec) and total_epochs(run) > 0
+    except ValueError:
+        return False
+
+
+def row(run: runs.Run) -> dict[str, Any]:
+    """A run in a table: its state and how far it is; accuracy on held-out data, in percent."""
+    accuracy = run.metrics.get("accuracy", [])
+    return {
+        "run": run.name,
+        "state": "stopping" if stopping(run) else state(run),
+        "epoch": f"{run.config.get('epoch', 0)} / {total_epochs(run)}",
+        "held-out accuracy (%)": round(100 * float(accuracy[-1]), 1) if len(accuracy) else None,
+        "seconds": run.config.get("train_seconds"),
+        "on": run.config.get("hardware"),
+    }
+
+
+def facts(run: runs.Run) -> list[tuple[str, str, str]]:
+    """The line of numbers of the last evaluation: (label, value, what it means)."""
+    last = {key: float(column[-1]) for key, column in run.metrics.items() if len(column)}
+    if not last:
+        return []
+    left = seconds_left(run) if state(run) == "running" else None
+    return [
+        ("epoch", f"{last['epoch']:.0f} / {total_epochs(run)}", "of the last evaluation"),
+        ("clean", f"{100 * last['accuracy']:.1f} %", "accuracy on held-out data"),
+        ("certified", f"{100 * last['certified_36']:.1f} %", "correct with a radius above 36/255 (l2), held-out data"),
+        ("bound", f"{last['bound']:.4g}", "proved Lipschitz bound of the whole network, l2"),
+        ("inputs per second", f"{last['images_per_second']:,.0f}", "training only, without the evaluations"),
+        *([("time left", duration(left), "of training, from the pace so far")] if left is not None else []),
+    ]
 
 
 def seconds_left(run: runs.Run) -> float | None:
     """About how many seconds of training remain, from the pace so far; None before there is one."""
-    epochs, seconds = (run.metrics.get(key, []) for key in ("epoch", "seconds"))
-    if len(epochs) < 2 or not epochs[-1]:
+    last = {key: float(column[-1]) for key, column in run.metrics.items() if len(column)}
+    if not last.get("epoch"):
         return None
-    return float(seconds[-1] / epochs[-1] * (total_epochs(run) - epochs[-1]))
+    return last["seconds"] / last["epoch"] * (total_epochs(run) - last["epoch"])
 
 
 def total_epochs(run: runs.Run) -> int:
     """The epochs that the run is to have."""
     recipe = run.config["recipe"]
-    return int(recipe.get("epochs", 0)) if isinstance(recipe, dict) else 0
+    epochs = recipe.get("epochs") if isinstance(recipe, dict) else None
+    return epochs if isinstance(epochs, int) else 0
 
 
 def devices() -> list[str]:
@@ -323,10 +373,10 @@ def _trains_outside(run: runs.Run) -> bool:
         return False
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """In words.
 
-    >>> _duration(5.2), _duration(150), _duration(9000)
+    >>> duration(5.2), duration(150), duration(9000)
     ('5 s', '2.5 min', '2.5 h')
     """
     for unit, size in (("h", 3600), ("min", 60)):

@@ -3,6 +3,8 @@
 Everything is float64 on the frozen network that the certificate speaks of; numpy comes out, for figures and pages.
 """
 
+import base64
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, UInt8
+from PIL import Image
 from torch import Tensor, nn
 
 from lipviz.certify import Certifier
@@ -136,13 +139,13 @@ def _margin(s: Float[Tensor, "n k"], label: Tensor) -> Float[Tensor, " n"]:
     return s[:, label] - other.amax(1)
 
 
-def enlarged(pixels: np.ndarray, side: int = 256) -> UInt8[np.ndarray, "height width 3"]:
-    """Pixels (c, h, w), of 0 to 255 or floats in [0, 1], as squares of one colour, about `side` high."""
+def data_uri(pixels: np.ndarray) -> str:
+    """Pixels (c, h, w), of 0 to 255 or floats in [0, 1], as the address of a PNG that holds just them."""
     if pixels.dtype != np.uint8:
         pixels = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
-    image = np.repeat(pixels, 3, axis=0) if len(pixels) == 1 else pixels
-    factor = max(1, round(side / image.shape[1]))
-    return image.repeat(factor, axis=1).repeat(factor, axis=2).transpose(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def rounded_up(value: float, digits: int = 4) -> str:
@@ -168,6 +171,6 @@ def rounded_down(value: float, digits: int = 3) -> str:
     if not value > 0:
         return "0"
     if value < 1e-7:
-        return "less than 0.0000001"
+        return "0.0000000"  # not more than this is worth naming
     places = max(0, digits - 1 - math.floor(math.log10(value)))
     return f"{math.floor(value * 10**places) / 10**places:.{places}f}"

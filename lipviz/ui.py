@@ -63,12 +63,31 @@ def in_words(stop: bool = False) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        sentence = str(error)
-        for folder in (CHECKPOINTS, runs_folder()):
-            sentence = sentence.replace(f"{folder}{os.sep}", "")
-        st.error(sentence[:1].upper() + sentence[1:])
+        st.error(sentence(str(error)))
         if stop:
             st.stop()
+
+
+@contextmanager
+def remembered(key: str) -> Iterator[None]:
+    """The same for callbacks, which run before there is a page to write to: `recall` shows the sentence."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        st.session_state[key] = sentence(str(error))
+
+
+def recall(key: str) -> None:
+    """Show what the last callback could not do, once."""
+    if key in st.session_state:
+        st.error(st.session_state.pop(key))
+
+
+def sentence(message: str) -> str:
+    """An error message as Markdown that is safe to show, without the paths of the server."""
+    for folder in (CHECKPOINTS, runs_folder().resolve(), runs_folder()):
+        message = message.replace(f"{folder}{os.sep}", "")
+    return literal(message[:1].upper() + message[1:])
 
 
 def edit_matrix(W: "NDArray", key: str, text: Callable[["NDArray"], str]) -> None:
@@ -91,7 +110,7 @@ def try_this(chips: Mapping[str, Mapping[str, Any]], key: str) -> None:
     with st.container(horizontal=True):
         st.markdown("**Try this**", width="content")
         for i, (label, state) in enumerate(chips.items()):
-            st.button(label, key=f"{key}_try{i}", on_click=st.session_state.update, args=(dict(state),))
+            st.button(label, key=f"{key}_try{i}", on_click=st.session_state.update, args=(dict(state),), wrap=True)
 
 
 def all_runs(finished: bool = False, images: bool = False) -> list["Run"]:
@@ -121,7 +140,7 @@ def pick_runs(
     """A menu of several runs, kept in the address; unknown names there fall back to the default."""
     names = [run.name for run in found]
     shown = [n for n in default if n in names][:most]
-    chosen = st.multiselect(label, names, shown, key=key, bind="query-params", max_selections=most)
+    chosen = st.multiselect(label, names, shown, key=key, bind="query-params", max_selections=most, wrap=True)
     return [found[names.index(name)] for name in chosen]
 
 

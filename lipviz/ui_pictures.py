@@ -3,8 +3,9 @@
 Only streamlit is imported at the top: a page shows its title first, and torch comes with the first call below.
 """
 
+import html
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -91,11 +92,16 @@ def example() -> "Answer | None":
     return None
 
 
-def picture(pixels: "NDArray", caption: str, width: int | Literal["stretch"] = "stretch") -> None:
-    """Pixels as squares of one colour: what the network sees, exactly."""
-    from lipviz.pictures import enlarged
+def picture(pixels: "NDArray", caption: str) -> str:
+    """HTML of one picture as wide as its place, each pixel a square: what the network sees, exactly."""
+    from lipviz.pictures import data_uri
 
-    st.image(enlarged(pixels), caption, width, output_format="PNG", alt=caption)
+    words = html.escape(caption)
+    return (
+        f'<figure style="flex: 1; min-width: 0; max-width: 16rem; margin: 0"><img src="{data_uri(pixels)}" '
+        f'alt="{words}" style="width: 100%; image-rendering: pixelated; border: 1px solid #80808060">'
+        f'<figcaption style="font-size: 0.875rem; opacity: 0.75; text-align: center">{words}</figcaption></figure>'
+    )
 
 
 def verdict(radius: float) -> None:
@@ -103,9 +109,9 @@ def verdict(radius: float) -> None:
     from lipviz.pictures import rounded_down
 
     if radius >= 36 / 255:  # the smallest size at which the literature compares
-        st.badge(f"Certified up to {rounded_down(radius)}", icon=":material/verified:", color="green")
+        st.badge(f"Certified to {rounded_down(radius)}", icon=":material/verified:", color="green")
     elif radius > 0:
-        st.badge(f"Certified, but only up to {rounded_down(radius)}", icon=":material/warning:", color="orange")
+        st.badge(f"Certified only to {rounded_down(radius)}", icon=":material/warning:", color="orange")
     else:
         st.badge("Not certified: radius 0", icon=":material/block:", color="red")
 
@@ -113,11 +119,11 @@ def verdict(radius: float) -> None:
 def card(answer: "Answer") -> None:
     """One network's answer: what it sees, what it says, what is proven."""
     with st.container(border=True):
-        with st.container(horizontal=True):
-            picture(answer.pixels, "What it sees", 112)
-            with st.container(width=200):
-                says(answer)
-                st.caption(_numbers(answer))
+        left, right = st.columns([2, 3], wrap=False)
+        left.html(picture(answer.pixels, "What it sees"))
+        with right:
+            says(answer)
+            st.caption(_numbers(answer))
         sentence(answer)
 
 
@@ -148,7 +154,7 @@ def _numbers(answer: "Answer") -> str:
     text = f"Margin {answer.margin:.3g}, proven Lipschitz bound {rounded_up(answer.constant)}."
     if answer.run.spec.layer != "plain":
         return text
-    return f"{text} Nothing holds this network's bound down, so the proof is short."
+    return f"{text} Nothing held it down in training, so the proof is short."
 
 
 def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> list[dict[str, Any]]:
@@ -179,7 +185,8 @@ def notice(rows: Sequence[dict[str, Any]], step: int, way: str) -> str:
     if all("as proven" in row["what it means"] for row in rows):
         return "This size is inside every certified radius: no change of this size, of any kind, can alter an answer."
     if fallen and kept:
-        return f"{' and '.join(fallen)} changed the answer, {' and '.join(kept)} did not. Can you see the change?"
+        lost, held = " and ".join(fallen), " and ".join(kept)
+        return f"{lost} changed the answer, {held} did not. Look at {fallen[0]} above: can you see the change?"
     if fallen:
         return "Outside the radius nothing is promised, and here the answer changed. Can you see why in the picture?"
     if way == "random noise":
@@ -192,25 +199,26 @@ def strip(answer: "Answer", walk: "Walk", step: int) -> None:
     from lipviz.pictures import class_name
 
     before, after = walk.pixels[0], walk.pixels[step]
-    shown = {
-        f"What it sees: {literal(answer.label)}": before,
-        f"Changed by {walk.size[step]:.3f}: {literal(class_name(answer.run, int(walk.label[step])))}": after,
-        "Difference × 10, grey is none": 0.5 + 10 * (after - before),
-    }
-    for place, (caption, pixels) in zip(st.columns(3, wrap=False), shown.items(), strict=True):
-        with place:
-            picture(pixels, caption)
+    label = class_name(answer.run, int(walk.label[step]))
+    figures = [
+        picture(before, f"What it sees: {answer.label}"),
+        picture(after, f"Changed by {walk.size[step]:.3f}: {label}"),
+        picture(0.5 + 10 * (after - before), "Difference × 10, grey is none"),
+    ]
+    st.html(f'<div style="display: flex; gap: 0.75rem">{"".join(figures)}</div>')
 
 
 def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
     """The margin on the way out above the line of the proof."""
     from lipviz import figures, ui
+    from lipviz.pictures import rounded_down
 
+    radius = float(rounded_down(answer.radius))  # so that the figure never names a larger one
     end = max(2.2 * answer.radius, 1.5 * walk.size[step], 0.05)
     near = (walk.size <= end) | (walk.size <= walk.size[1])
     found = "margin on the way to the nearest class" if way == "nearest class" else "margin with random noise"
-    figure = figures.margin_line(walk.size[near], walk.margin[near], answer.radius, ui.dark(), found, walk.size[step])
-    alt = f"The margin stays above a straight line that falls from {answer.margin:.3g} to 0 at {answer.radius:.3g}."
+    figure = figures.margin_line(walk.size[near], walk.margin[near], radius, ui.dark(), found, walk.size[step])
+    alt = f"The margin stays above a straight line that falls from {answer.margin:.3g} to 0 at {radius}."
     ui.show(figure, "margin", alt)
 
 

@@ -60,7 +60,7 @@ def show_histogram(curves: Sequence[Curve], unit: str) -> None:
 
 
 def summary(curves: Sequence[Curve], eps: float) -> list[dict[str, Any]]:
-    """A row of numbers for each run; accuracies in percent of all test images."""
+    """A row of numbers for each run; accuracies in percent of the whole test set."""
     import numpy as np
 
     from lipviz.pictures import rounded_up
@@ -77,7 +77,7 @@ def summary(curves: Sequence[Curve], eps: float) -> list[dict[str, Any]]:
                 "certified at eps %": round(100 * kept / n, 1),
                 "95 % interval": f"{100 * low:.1f} to {100 * high:.1f}",
                 "median radius of right answers": float(f"{np.median(radii):.4f}") if len(radii) else None,
-                "test images": n,
+                "test inputs": n,
                 "Lipschitz bound": rounded_up(c["bound"]),
             }
         )
@@ -95,7 +95,7 @@ def notice(rows: Sequence[dict[str, Any]], k: int) -> str:
     if best is clean:
         return f"{name} leads in clean accuracy and at {k}/255, where it keeps {share} %. Does it lead further out too?"
     return (
-        f"{ui.literal(clean['run'])} answers most pictures right ({clean['clean %']} %), but at {k}/255 {name} keeps "
+        f"{ui.literal(clean['run'])} is right most often ({clean['clean %']} %), but at {k}/255 {name} keeps "
         f"most, {share} %: being right and being certified are two things."
     )
 

@@ -70,6 +70,6 @@ rows = ui_pictures.changes(answers, walks, step)
 with right:
     ui_pictures.proof(answers[focus], walks[focus], step, way)
 st.markdown(f"**What to notice.** {ui_pictures.notice(rows, step, way)}")
+ui.try_this(TRY, "ci")
 ui.table(rows, "answers")
 st.caption("Each network is led its own way: towards its own nearest class, along the gradient of its own margin.")
-ui.try_this(TRY, "ci")

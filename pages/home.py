@@ -30,7 +30,7 @@ with ui.in_words():
             st.caption(
                 "The noise is one of the countless changes within the radius, as large as the radius before the pixels "
                 "are clipped to [0, 1]. The proof covers all of them. It says that the answer is stable, not that it "
-                f"is right. Network: {ui.literal(answer.run.name)}."
+                "is right."
             )
 
 for place, (page, (label, line)) in zip(st.columns(3), NEXT.items(), strict=True):
