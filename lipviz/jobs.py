@@ -248,6 +248,26 @@ def _readable(run: runs.Run) -> bool:
         return False
 
 
+def told(run: runs.Run) -> str:
+    """The state of a run in a sentence."""
+    said, hardware = state(run), run.config.get("hardware", "")
+    if said == "queued":
+        before = [other.name for other in line(run.folder.parent)]
+        place = before.index(run.name) if run.name in before else 0
+        return f"waits for its turn, {place} before it" if place else "starts, as soon as no other run trains"
+    if stopping(run):
+        return "stops after the step it is in"
+    if said == "failed":
+        return f"failed ({run.config.get('error', 'no reason was written')}); resume it, or start another"
+    ends = {
+        "running": f"trains on {hardware}",
+        "stopped": "was stopped; resume it to continue from its last evaluation",
+        "interrupted": "was interrupted: its process is gone; resume it to continue from its last evaluation",
+        "finished": f"finished, trained on {hardware} in {duration(float(run.config.get('train_seconds', 0)))}",
+    }
+    return ends.get(said, said)
+
+
 def row(run: runs.Run) -> dict[str, Any]:
     """A run in a table: its state and how far it is; accuracy on held-out data, in percent."""
     accuracy = run.metrics.get("accuracy", [])

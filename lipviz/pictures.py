@@ -165,12 +165,15 @@ def rounded_up(value: float, digits: int = 4) -> str:
 def rounded_down(value: float, digits: int = 3) -> str:
     """A radius in digits that never claim more than is proven.
 
-    >>> rounded_down(0.35999), rounded_down(1.0), rounded_down(0.000043217), rounded_down(0.0)
-    ('0.359', '1.00', '0.0000432', '0')
+    >>> rounded_down(0.35999), rounded_down(1.0), rounded_down(0.000043217), rounded_down(4.8e-9), rounded_down(0.0)
+    ('0.359', '1.00', '0.0000432', '4e-9', '0')
     """
     if not value > 0:
         return "0"
-    if value < 1e-7:
-        return "0.0000000"  # not more than this is worth naming
+    if value == math.inf:
+        return "inf"
+    if value < 1e-6:
+        power = math.floor(math.log10(value))
+        return f"{math.floor(value / 10.0**power)}e{power}"
     places = max(0, digits - 1 - math.floor(math.log10(value)))
     return f"{math.floor(value * 10**places) / 10**places:.{places}f}"

@@ -75,13 +75,14 @@ def default_spec(data: datasets.Data, layer: str, width: int = 64) -> Spec:
     patch = max(p for p in range(1, side + 1) if side % p == 0 and channels * p * p <= width)
     grid = side // patch
     pool = max((p for p in range(1, grid // 2 + 1) if grid % p == 0), default=1)
+    pool = pool if grid // pool <= 4 else grid  # a large prime grid would make huge dense layers
     return Spec(layer, "convnet", shape, classes, width, depth=4, patch=patch, pool=pool, mean=mean)
 
 
-def default_recipe(data: datasets.Data, **changes: float) -> Recipe:
+def default_recipe(data: datasets.Data, **changes: float | int) -> Recipe:
     """Points and digits: many short epochs; images: ten, with random crops (and flips of colour images)."""
     if len(data.input_shape) == 1:
-        base: dict[str, float] = {"epochs": 100, "batch": 64, "held_out": 0.2}
+        base: dict[str, float | int] = {"epochs": 100, "batch": 64, "held_out": 0.2}
     elif min(data.input_shape[1:]) < 16:
         base = {"epochs": 40, "batch": 64, "held_out": 0.1}
     else:

@@ -61,7 +61,7 @@ class Trainer:
         self.model = build(spec, recipe.seed).to(self.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr, betas=(0.9, 0.99))
         self.epoch, self.seconds = 0, 0.0
-        self.metrics: list[dict[str, float]] = []
+        self.metrics: list[dict[str, float | int]] = []
         self.history: list[dict[str, np.ndarray]] = []
         folder.mkdir(parents=True, exist_ok=True)
         if resume:
@@ -132,13 +132,13 @@ class Trainer:
             raise FloatingPointError("the loss is not finite: lower the learning rate")
         return mean
 
-    def evaluate(self, loss: float) -> dict[str, float]:
+    def evaluate(self, loss: float) -> dict[str, float | int]:
         """Metrics on the held-out images; then everything is written, so that a kill loses nothing before it."""
         certifier = Certifier(self.model, self.spec.input_shape)
         x, y = self.held_out
         certificate = certifier(x)
         correct = certificate.label == y
-        row = {
+        row: dict[str, float | int] = {
             "epoch": self.epoch,
             "train_loss": round(loss, 6),
             "accuracy": round(float(correct.double().mean()), 6),

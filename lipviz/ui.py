@@ -49,9 +49,14 @@ def table(rows: Sequence[Mapping[str, Any]], name: str) -> None:
 
 def numbers(values: Sequence[tuple[str, str, str]]) -> None:
     """One line of numbers: (label, value, what it means); on a phone it wraps."""
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for label, value, meaning in values:
             st.metric(label, value, help=meaning, width="content")
+
+
+def notice(words: str) -> None:
+    """The line that says what to see in the picture as it is now."""
+    st.info(words, icon=":material/visibility:")
 
 
 @contextmanager
@@ -255,3 +260,40 @@ def _certificates(folder: str, stamp: float) -> "Certificates | None":
 
     found = load(folder).certificates
     return found if found is not None and len(found.radius) else None
+
+
+def training_form(key: str) -> dict[str, Any]:
+    """What a new run is made of: the arguments of jobs.start; `source` may be an uploaded file, or None yet."""
+    from lipviz import jobs
+    from lipviz.data import NAMES
+    from lipviz.layers import LAYERS
+
+    bound: dict[str, Any] = {"bind": "query-params"}
+    kinds = [*NAMES, "zip of pictures"]
+    source = st.segmented_control("Data", kinds, default=kinds[0], required=True, key=f"{key}_data", **bound)
+    if source == kinds[-1]:
+        source = st.file_uploader("Folders named after classes, in a zip", "zip", key=f"{key}_zip", max_upload_size=8)
+    titles = {row.title: name for name, row in LAYERS.items()}
+    names = list(titles)
+    title = st.selectbox("Layer", names, names.index(LAYERS["aol"].title), key=f"{key}_layer", **bound)
+    sizes = {}
+    with st.container(horizontal=True):
+        for name, start, step in (("epochs", 50, 10), ("width", 64, 2), ("seed", 0, 1)):
+            low, high = jobs.LIMITS[name]
+            sizes[name] = st.number_input(
+                name.capitalize(), low, high, start, step, key=f"{key}_{name}", width=130, **bound
+            )
+    devices = jobs.devices()
+    device = st.segmented_control("Device", devices, default="auto", required=True, key=f"{key}_device", **bound)
+    return {"source": source, "layer": titles[title], "device": device, **sizes}
+
+
+def training_curve(run: "Run", name: str) -> None:
+    """The numbers of a run so far, and its curves."""
+    from lipviz import jobs
+    from lipviz.figures import training
+
+    numbers(jobs.facts(run))
+    columns = {key: column for key, column in run.metrics.items() if key != "seconds"}
+    figure = training([{"name": run.name, "row": run.spec.layer, **columns}], dark=dark())
+    show(figure, name, f"Accuracy, certified accuracy and loss of {run.name} over its epochs")

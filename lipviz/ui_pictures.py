@@ -151,7 +151,8 @@ def sentence(answer: "Answer") -> None:
 def _numbers(answer: "Answer") -> str:
     from lipviz.pictures import rounded_up
 
-    text = f"Margin {answer.margin:.3g}, proven Lipschitz bound {rounded_up(answer.constant)}."
+    bound = rounded_up(answer.constant)
+    text = f"Margin {answer.margin:.3g}. Proven Lipschitz bound of all layers but the last: {bound}."
     if answer.run.spec.layer != "plain":
         return text
     return f"{text} Nothing held it down in training, so the proof is short."
@@ -185,7 +186,7 @@ def notice(rows: Sequence[dict[str, Any]], step: int, way: str) -> str:
     if all("as proven" in row["what it means"] for row in rows):
         return "This size is inside every certified radius: no change of this size, of any kind, can alter an answer."
     if fallen and kept:
-        lost, held = " and ".join(fallen), " and ".join(kept)
+        lost, held = listed(fallen), listed(kept)
         return f"{lost} changed the answer, {held} did not. Look at {fallen[0]} above: can you see the change?"
     if fallen:
         return "Outside the radius nothing is promised, and here the answer changed. Can you see why in the picture?"
@@ -213,7 +214,7 @@ def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
     from lipviz import figures, ui
     from lipviz.pictures import rounded_down
 
-    radius = float(rounded_down(answer.radius))  # so that the figure never names a larger one
+    radius = min(float(rounded_down(answer.radius)), 1e3)  # so that the figure never names a larger one
     end = max(2.2 * answer.radius, 1.5 * walk.size[step], 0.05)
     near = (walk.size <= end) | (walk.size <= walk.size[1])
     found = "margin on the way to the nearest class" if way == "nearest class" else "margin with random noise"
@@ -225,8 +226,8 @@ def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
 def listed(names: Sequence[str], most: int = 20) -> str:
     """Names in one line; of many only the first.
 
-    >>> listed(["cat", "dog", "frog"], 2)
-    'cat, dog and 1 more'
+    >>> listed(["cat", "dog", "frog"]), listed(["cat", "dog", "frog"], 2)
+    ('cat, dog and frog', 'cat, dog and 1 more')
     """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
+    return " and ".join(part for part in (", ".join(shown[:-1]), shown[-1]) if part)

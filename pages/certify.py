@@ -40,10 +40,8 @@ with right:
 if not answers:
     st.stop()
 for classes in dict.fromkeys(answer.run.classes for answer in answers):
-    st.markdown(
-        f"The model only knows these {len(classes)} classes: {ui.literal(ui_pictures.listed(classes))}. "
-        "The certificate says that the answer is stable, not that it is right."
-    )
+    st.markdown(f"The model only knows these {len(classes)} classes: {ui.literal(ui_pictures.listed(classes))}.")
+st.markdown("The certificate says that the answer is stable, not that it is right.")
 st.caption(" ".join(dict.fromkeys(note for answer in answers for note in answer.notes)))
 
 st.subheader("Change the picture")

@@ -15,7 +15,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     source = st.selectbox("Matrix", ["example", *runs], key="gd_source", width=200, **bound)
     view = st.segmented_control("Discs of", ["G", "T - G"], default="G", required=True, key="gd_view", **bound)
     controls = st.container(horizontal=True, vertical_alignment="bottom")
-line = st.container()
+line, words = st.columns([2, 3], vertical_alignment="center")
 plot, sliders, heat = st.columns([5, 2, 3])
 
 from lipviz import lessons  # noqa: E402  the title stands before torch comes
@@ -61,7 +61,8 @@ with heat:
     ui.show(matrix(lessons.balanced(G, q, t), dark=ui.dark()), "matrix", "The matrix whose rows make the discs")
 with line:
     ui.numbers(lessons.facts(G, q, t))
-st.info(lessons.notice(G, q) if t is None else lessons.notice_slack(found, float(max(t))), icon=":material/visibility:")
+with words:
+    ui.notice(lessons.notice(G, q) if t is None else lessons.notice_slack(found, float(max(t))))
 zero = {"gd_source": "example", **{f"gd_q{i + 1}": 0.0 for i in range(8)}}
 best = {f"gd_q{i + 1}": x for i, x in enumerate(lessons.exponents(lessons.best_q(W.T @ W)))}
 ui.try_this(

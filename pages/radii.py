@@ -46,8 +46,8 @@ ui.try_this(TRY, "cr")
 ui.table(rows, "radii")
 st.caption(
     f"eps = {k}/255 = {eps:.4f}. Norm l2, {unit}. An answer counts as certified where it is right and its radius is "
-    "larger than eps; the interval (Wilson) is for other inputs drawn like the test set. The Lipschitz bound is that of "
-    "the whole network; a radius uses the proven bound of all layers but the last, and the last one class by class."
+    "larger than eps; the interval (Wilson) is for other inputs drawn like the test set. The Lipschitz bound is that "
+    "of the whole network; a radius uses the proven bound of all layers but the last, and the last one class by class."
 )
 for note in ui_radii.notes(chosen):
     st.caption(ui.literal(note))

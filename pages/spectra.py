@@ -45,7 +45,7 @@ if curves:
     with chart:
         alt = f"Singular values, {kind}, of " + ", ".join(run.name for run, _ in picked)
         ui.show(spectrum(curves, kind, log, ui.dark()), "spectra", alt)
-    st.info(history.notice(picked, progress), icon=":material/visibility:")
+    ui.notice(history.notice(picked, progress))
 else:
     chart.info("Choose one run or more.")
 one = {run.spec.layer: run.name for run in found if run.name in ui.preferred(found, ("aol", "cayley", "plain"))}

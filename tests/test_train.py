@@ -1,0 +1,195 @@
+"""Training: resume reaches the same state, an interrupt leaves a run that loads, a kill loses little."""
+
+import math
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from lipviz import data, runs
+from lipviz.layers import LAYERS
+from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate, offset_cross_entropy
+from lipviz.train import Trainer, train
+
+RECIPE = Recipe(epochs=4, batch=64, held_out=0.2)
+
+
+def small(seed=0):
+    return data.toy("moons", n=320, seed=seed)
+
+
+def weights(run):
+    return run.model.state_dict()
+
+
+def equal(a, b):
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Stop(Exception):
+    """Raised by a test in the middle of training."""
+
+
+def run_until(folder, epoch, error, layer="sll"):
+    source = small()
+    trainer = Trainer(folder, default_spec(source, layer, 8), RECIPE, source, "cpu", "moons")
+
+    def after(trainer):
+        if trainer.epoch == epoch:
+            raise error
+
+    with pytest.raises(type(error) if isinstance(error, BaseException) else error):
+        trainer.run(show=False, after=after)
+    return runs.load(folder)
+
+
+@pytest.mark.parametrize("row", LAYERS)
+def test_every_row_trains_and_writes_a_whole_run(row, tmp_path):
+    source = small()
+    run = train(tmp_path / row, "moons", data=source, spec=default_spec(source, row, 8), recipe=RECIPE, show=False)
+    assert run.config["state"] == "finished" and "pid" not in run.config
+    assert run.metrics["epoch"].tolist() == [0, 1, 2, 3, 4]
+    assert run.metrics["train_loss"][-1] < run.metrics["train_loss"][1]
+    found = run.certificates
+    assert len(found.index) == len(source.y_test) and found.label.tolist() == source.y_test.tolist()
+    assert run.config["results"]["accuracy"] == pytest.approx(found.accuracy())
+    assert run.config["results"]["certified"]["36"] == pytest.approx(found.accuracy(36 / 255))
+    assert run.spectra["epoch"].tolist() == [0, 1, 2, 3, 4]
+    assert not list(run.folder.glob("*.part"))
+
+
+def test_two_runs_of_one_seed_are_equal_and_another_seed_differs(tmp_path):
+    source = small()
+    spec = default_spec(source, "aol", 8)
+    a, b = (train(tmp_path / n, "moons", data=source, spec=spec, recipe=RECIPE, show=False) for n in "ab")
+    c = train(tmp_path / "c", "moons", data=source, spec=spec, recipe=Recipe(epochs=4, batch=64, seed=1), show=False)
+    assert equal(weights(a), weights(b)) and not equal(weights(a), weights(c))
+
+
+def test_images_are_augmented_from_the_generator(tmp_path):
+    source = data.digits()
+    spec, recipe = default_spec(source, "aol", 64), Recipe(epochs=1, batch=256, pad=1, flip=True)
+    a, b = (train(tmp_path / n, "digits", data=source, spec=spec, recipe=recipe, show=False) for n in "ab")
+    plain = train(tmp_path / "c", "digits", data=source, spec=spec, recipe=Recipe(epochs=1, batch=256), show=False)
+    assert equal(weights(a), weights(b)) and not equal(weights(a), weights(plain))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Stop()], ids=["interrupt", "failure"])
+def test_resume_reaches_the_state_of_a_run_without_the_stop(tmp_path, error):
+    whole = train(tmp_path / "whole", "moons", "sll", data=small(), spec=default_spec(small(), "sll", 8), recipe=RECIPE,
+                  device="cpu", show=False)  # fmt: skip
+    stopped = run_until(tmp_path / "cut", 2, error)
+    assert stopped.config["state"] == ("stopped" if isinstance(error, KeyboardInterrupt) else "failed")
+    assert stopped.model is not None and stopped.certificates is None
+    resumed = train(tmp_path / "cut", "moons", data=small(), resume=True, device="cpu", show=False)
+    assert equal(weights(whole), weights(resumed))
+    assert np.array_equal(whole.certificates.radius, resumed.certificates.radius)
+    assert resumed.metrics["epoch"].tolist() == [0, 1, 2, 3, 4]
+    columns = [k for k in whole.metrics if "second" not in k]
+    assert all(np.array_equal(whole.metrics[k], resumed.metrics[k], equal_nan=True) for k in columns)
+    assert all(np.array_equal(whole.spectra[k], resumed.spectra[k]) for k in whole.spectra)
+
+
+def test_resume_survives_a_kill_between_two_files(tmp_path):
+    """weights and metrics may be one evaluation ahead of resume.safetensors, which decides."""
+    stopped = run_until(tmp_path / "cut", 2, Stop())
+    older = (stopped.folder / "resume.safetensors").read_bytes()
+    run_until(tmp_path / "cut2", 3, Stop())
+    ahead = tmp_path / "cut2"
+    (ahead / "resume.safetensors").write_bytes(older)
+    resumed = train(ahead, "moons", data=small(), resume=True, device="cpu", show=False)
+    whole = train(tmp_path / "w", "moons", data=small(), spec=resumed.spec, recipe=RECIPE, device="cpu", show=False)
+    assert equal(weights(whole), weights(resumed)) and len(resumed.metrics["epoch"]) == 5
+
+
+def test_control_c_leaves_a_run_that_loads(tmp_path):
+    folder = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "lipviz",
+        "train",
+        "moons",
+        "--layer",
+        "aol",
+        "--epochs",
+        "100000",
+        "--out",
+        folder,
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors
+    run = runs.load(folder)
+    assert run.config["state"] == "stopped" and run.model is not None
+
+
+def test_a_loss_that_is_not_finite_ends_in_a_sentence(tmp_path):
+    source = small()
+    recipe = Recipe(epochs=3, batch=64, lr=1e30)
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        train(tmp_path / "run", "moons", data=source, spec=default_spec(source, "plain", 8), recipe=recipe, show=False)
+    assert runs.load(tmp_path / "run").config["state"] == "failed"
+
+
+def test_offset_cross_entropy_by_hand():
+    s, y = torch.tensor([[1.0, 0.5, -2.0]]), torch.tensor([0])
+    u, t = 0.4, 0.25
+    p = [math.exp(v / t) for v in (1.0 - u, 0.5, -2.0)]
+    assert float(offset_cross_entropy(s, y, u, t)) == pytest.approx(-t * math.log(p[0] / sum(p)), rel=1e-5)
+    assert float(offset_cross_entropy(s, y, 0.8, 1e-4)) == pytest.approx(0.3, abs=1e-3)
+
+
+def test_the_schedule_rises_and_falls_to_zero():
+    rates = [learning_rate(i, 100, 1.0) for i in range(101)]
+    assert max(rates) == 1 and rates[100] == 0 and rates.index(1) == 30 and all(r > 0 for r in rates[:100])
+    assert learning_rate(0, 1, 1.0) > 0
+
+
+def test_held_out_images_are_no_test_images(tmp_path):
+    source = small()
+    trainer = Trainer(tmp_path / "run", default_spec(source, "aol", 8), RECIPE, source, "cpu")
+    pool = {tuple(row) for row in source.x.tolist()}
+    assert all(tuple(row) in pool for row in trainer.held_out[0].tolist())
+    assert not {tuple(r) for r in trainer.held_out[0].tolist()} & {tuple(r) for r in trainer.x.tolist()}
+
+
+@pytest.mark.parametrize(
+    "values,words",
+    [({"epochs": 0}, "epochs"), ({"lr": -1.0}, "lr"), ({"temperature": 0.0}, "temperature"),
+     ({"offset": math.nan}, "offset"), ({"held_out": 1.0}, "held_out"), ({"batch": True}, "batch")],
+)  # fmt: skip
+def test_a_recipe_that_cannot_be_is_refused(values, words):
+    with pytest.raises(ValueError, match=words):
+        Recipe(**values)
+
+
+@pytest.mark.parametrize("call,words", [
+    (lambda f: train(f, "moons", show=False), "give a layer"),
+    (lambda f: train(f, "nowhere", "aol", show=False), "moons"),
+    (lambda f: train(f, "moons", "aol", device="tpu", show=False), "device"),
+    (lambda f: train(f, "moons", resume=True, show=False), "no run.json"),
+])  # fmt: skip
+def test_arguments_that_do_not_fit_are_refused_in_words(call, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        call(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "shape,patch,pool", [((3, 32, 32), 4, 4), ((1, 28, 28), 7, 2), ((3, 64, 64), 4, 8), ((1, 17, 17), 1, 17)]
+)
+def test_default_networks_fit_their_images(shape, patch, pool):
+    x = torch.zeros(4, *shape, dtype=torch.uint8)
+    source = data.Data("images", ("a", "b"), x, torch.zeros(4, dtype=torch.int64), x, torch.zeros(4, dtype=torch.int64))
+    spec = default_spec(source, "sll")
+    assert (spec.patch, spec.pool) == (patch, pool)
+    assert default_recipe(source).flip == (shape[0] == 3)
