@@ -1,11 +1,12 @@
 """Attacks: the smallest perturbation that foolbox finds, the other end of every certificate.
 
 A certificate says that nothing smaller than its radius can change the answer. An attack that finds something
-smaller has found a bug. The attacks see the frozen model in float64, and what they return is checked, not believed:
-it must lie in [0, 1], must change the label, and its norm is measured here.
+smaller has found a bug. The attacks search in float32, for speed; what they return is checked in float64, not
+believed: it must lie in [0, 1], it must change the label, and its norm is measured here.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,8 +110,8 @@ def smallest_change(
     """l2 distance of the change one attack finds for each image; infinite where the label stays."""
     import foolbox
 
-    bounded = foolbox.PyTorchModel(model.eval(), bounds=(0, 1), device=x.device)
-    changed, _, _ = attack(bounded, x, label, epsilons=None)
+    bounded = foolbox.PyTorchModel(deepcopy(model).float().eval(), bounds=(0, 1), device=x.device)
+    changed, _, _ = attack(bounded, x.float(), label, epsilons=None)
     changed = changed.detach().to(x)
     with torch.no_grad():
         inside = ((changed >= 0) & (changed <= 1)).flatten(1).all(1)

@@ -142,7 +142,7 @@ def _certify(options: argparse.Namespace) -> None:
 def _certified(run: object, certifier: object, path: Path, pixels: object, fitted: tuple, opened: tuple) -> dict:
     import torch
 
-    certificate = certifier(torch.as_tensor(pixels)[None])
+    certificate = certifier(torch.tensor(pixels)[None])
     return {
         "picture": path.name,
         "run": run.name,

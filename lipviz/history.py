@@ -41,7 +41,7 @@ def snapshot(run: Run, progress: float) -> int | None:
 
 
 def now(run: Run, spectra: Spectra, layer: int | None = None, note: str = "") -> list[dict[str, Any]]:
-    """Curves for figures.spectrum of all layers, or of number `layer` from 1."""
+    """Curves for figures.spectrum: of number `layer`, counted from 1, or of all layers but the last, the head."""
     row, name = run.spec.layer, f"{run.name}{note}"
     return [
         {"name": name, "row": row, "layer": _name(i), "values": s.values, "note": _method(s.method)}
@@ -78,7 +78,7 @@ def table(run: Run, spectra: Spectra, bound: Bound) -> list[dict[str, Any]]:
             "bound": round(bounds[s.layer].value, 6),
             "bound by": bounds[s.layer].method,
         }
-        for i, s in _chosen(spectra, None)
+        for i, s in enumerate(spectra, 1)
     ]
 
 
@@ -109,7 +109,8 @@ def _told(run: Run, spectra: Spectra) -> str:
         return f"**{run.name}** reaches {body.max():.3g}: nothing holds its values below 1."
     if _distance(body) < 1e-3:
         return f"**{run.name}** is flat at 1: its layers lose no direction."
-    return f"**{run.name}** stays below 1: half of its values lie under {np.median(body):.2f}, directions that are damped."
+    small = 100 * float(np.mean(body < 0.9))
+    return f"**{run.name}** stays below 1: {small:.0f} % of its values lie under 0.9, directions that it damps."
 
 
 def _distance(values: NDArray) -> float:
@@ -117,7 +118,7 @@ def _distance(values: NDArray) -> float:
 
 
 def _chosen(spectra: Spectra, layer: int | None) -> list[tuple[int, Spectrum]]:
-    return [(i, s) for i, s in enumerate(spectra, 1) if layer in (None, i)]
+    return [(i, s) for i, s in enumerate(spectra, 1) if i == layer or (layer is None and i < len(spectra))]
 
 
 def _name(index: int) -> str:

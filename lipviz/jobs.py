@@ -221,7 +221,7 @@ def estimate(found: Sequence[runs.Run], name: str, layer: str, width: int, epoch
     """How long a run will take, from one that was trained on the same data at the same width; "" without one."""
     for run in found:
         same = (run.config["data"].get("name"), run.spec.layer, run.spec.width) == (name, layer, width)
-        seconds, done = run.config.get("train_seconds", 0), run.config.get("epoch", 0)
+        seconds, done = float(run.config.get("train_seconds", 0)), run.config.get("epoch", 0)
         if same and run.config["state"] == "finished" and seconds > 0 and done > 0:
             measured = f"{run.name} took {duration(seconds)} for {done} epochs"
             return f"About {duration(seconds / done * epochs)}: {measured} on {run.config.get('hardware', '?')}."
@@ -235,7 +235,7 @@ def listing(root: str | Path) -> list[runs.Run]:
 
     def rank(run: runs.Run) -> tuple[int, float]:
         if run.name in waiting:
-            return 1, waiting.index(run.name)
+            return 1, float(waiting.index(run.name))
         return (0, 0.0) if active(run) else (2, -(run.folder / "run.json").stat().st_mtime)
 
     return sorted(found, key=rank)

@@ -65,8 +65,9 @@ class Walk:
 
 def answer(run: Run, certifier: Certifier, picture: Picture) -> Answer:
     """Fit the picture to the network and certify its answer."""
-    pixels, notes = fit(picture, tuple(certifier.input_shape))
-    certificate = certifier(torch.as_tensor(pixels)[None])
+    channels, height, width = certifier.input_shape
+    pixels, notes = fit(picture, (channels, height, width))
+    certificate = certifier(torch.tensor(pixels)[None])
     return Answer(
         run,
         pixels,
@@ -98,7 +99,7 @@ def walk(
     """
     if way not in WAYS:
         raise ValueError(f"way must be one of {WAYS}, got {way!r}")
-    x = torch.as_tensor(pixels)[None].double() / 255
+    x = torch.tensor(pixels)[None].double() / 255
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     if way == "random noise":
         changed = torch.cat([_changed(x, noise, size) for size in sizes])

@@ -233,7 +233,7 @@ def literal(text: str) -> str:
     >>> print(literal("a*b"))
     a\*b
     """
-    return re.sub(r"([^\w\s])", r"\\\1", text)
+    return re.sub(r"([^\w\s]|_)", r"\\\1", " ".join(text.split()))
 
 
 def preferred(found: Sequence["Run"], layers: Sequence[str] = ("sll", "plain")) -> list[str]:
@@ -270,7 +270,7 @@ def training_form(key: str) -> dict[str, Any]:
 
     bound: dict[str, Any] = {"bind": "query-params"}
     kinds = [*NAMES, "zip of pictures"]
-    source = st.segmented_control("Data", kinds, default=kinds[0], required=True, key=f"{key}_data", **bound)
+    source = st.segmented_control("Data", kinds, default=kinds[0], required=True, key=f"{key}_data", wrap=True, **bound)
     if source == kinds[-1]:
         source = st.file_uploader("Folders named after classes, in a zip", "zip", key=f"{key}_zip", max_upload_size=8)
     titles = {row.title: name for name, row in LAYERS.items()}

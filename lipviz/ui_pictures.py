@@ -5,6 +5,7 @@ Only streamlit is imported at the top: a page shows its title first, and torch c
 
 import html
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 MAX_NETWORKS = 4  # on one picture at a time
 # sizes of a change that can be chosen, in 1/255; those of the literature are among them
-STEPS = (0, 1, 2, 4, 6, 9, 12, 18, 24, 30, 36, 45, 54, 63, 72, 90, 108, 127, 153, 178, 204, 230, 255, 306, 357, 408)
-STEPS += (459, 510, 612, 765)
+STEPS = (
+    *(0, 1, 2, 4, 6, 9, 12, 18, 24, 30, 36, 45, 54, 63, 72, 90, 108, 127, 153, 178, 204, 230, 255),
+    *(306, 357, 408, 459, 510, 612, 765),
+)
+SIZES = tuple(step / 255 for step in STEPS)
 
 
 def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture"]:
@@ -51,7 +55,7 @@ def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture
             st.error(literal(str(error)))
     if source != "Sample":
         st.caption(f"Until then, the sample {name}.")
-    return lambda shape: samples.load(name, shape)
+    return partial(samples.load, name)
 
 
 _QUIET: dict[str, Any] = {"label_visibility": "collapsed", "wrap": True, "bind": "query-params"}
@@ -64,7 +68,7 @@ def answer(run: "Run", picture: Callable[[tuple[int, ...]], "Picture"]) -> "Answ
     return pictures.answer(run, certifier(run), picture(run.spec.input_shape))
 
 
-def walk(answer: "Answer", way: str, sizes: Sequence[float] = tuple(k / 255 for k in STEPS)) -> "Walk":
+def walk(answer: "Answer", way: str, sizes: Sequence[float] = SIZES) -> "Walk":
     """The picture of the answer changed by each size, one way out; kept for this session only, as the picture is."""
     return _walk(str(answer.run.folder), answer.margin, answer.pixels, way, tuple(sizes))
 
@@ -86,7 +90,7 @@ def example() -> "Answer | None":
     wanted = preferred(found, ("sll", "cayley", "aol"))
     for run in sorted((run for run in found if run.name in wanted), key=lambda run: wanted.index(run.name)):
         fitting = [name for name in samples.names() if samples.SAMPLES[name].truth in run.classes]
-        answers = {name: answer(run, lambda shape, name=name: samples.load(name, shape)) for name in fitting or ["Cat"]}
+        answers = {name: answer(run, partial(samples.load, name)) for name in fitting or ["Cat"]}
         right = [a for name, a in answers.items() if a.label == samples.SAMPLES[name].truth]
         return (right or list(answers.values()))[0]
     return None
@@ -151,7 +155,7 @@ def sentence(answer: "Answer") -> None:
 def _numbers(answer: "Answer") -> str:
     from lipviz.pictures import rounded_up
 
-    bound = rounded_up(answer.constant)
+    bound = rounded_up(answer.constant).replace(" ", "\u00a0")  # one word
     text = f"Margin {answer.margin:.3g}. Proven Lipschitz bound of all layers but the last: {bound}."
     if answer.run.spec.layer != "plain":
         return text
@@ -171,7 +175,7 @@ def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> 
             (True, False): "other answer, outside the proof",
             (True, True): "other answer inside the radius: please report this as a bug",
         }[bool(changed), bool(inside)]
-        row = {"network": answer.run.name, "answer now": class_name(answer.run, int(walk.label[step]))}
+        row: dict[str, Any] = {"network": answer.run.name, "answer now": class_name(answer.run, int(walk.label[step]))}
         row |= {"what it means": meaning, "size after clipping": float(f"{walk.size[step]:.3f}")}
         rows.append(row | {"certified radius": rounded_down(answer.radius)})
     return rows

@@ -19,11 +19,13 @@ left, right = st.columns([3, 2], vertical_alignment="bottom")
 with left:
     runs = ui.pick_runs(found, "sp_runs", opening, most=6)
 with right.container(horizontal=True, vertical_alignment="bottom"):
-    place = st.container(width=110)
+    place = st.container(width=170)
     kind = st.segmented_control("Show", ["rank", "histogram"], default="rank", required=True, key="sp_kind", **bound)
     log = st.toggle("log", key="sp_log", **bound)
-chart = st.container()
-progress = st.slider("Point of the training (%), against now", 0, 100, 100, 5, key="sp_progress", **bound)
+words, chart = st.container(), st.container()
+progress = st.slider(
+    "Point of the training (%): below 100, then against now", 0, 100, 100, 5, key="sp_progress", **bound
+)
 
 from lipviz import history  # noqa: E402  the title stands before torch comes
 from lipviz.figures import spectrum  # noqa: E402
@@ -34,8 +36,8 @@ for run in runs:
         picked.append((run, ui.layer_spectra(run)))
 count = max((len(spectra) for _, spectra in picked), default=0)
 with place:
-    number = st.selectbox("Layer", ["all", *range(1, count + 1)], key="sp_layer", **bound)
-layer = None if number == "all" else number
+    number = st.selectbox("Layer", ["all but the last", *range(1, count + 1)], key="sp_layer", **bound)
+layer = None if isinstance(number, str) else number
 curves = []
 with ui.in_words():
     for run, spectra in picked:
@@ -45,7 +47,8 @@ if curves:
     with chart:
         alt = f"Singular values, {kind}, of " + ", ".join(run.name for run, _ in picked)
         ui.show(spectrum(curves, kind, log, ui.dark()), "spectra", alt)
-    ui.notice(history.notice(picked, progress))
+    with words:
+        ui.notice(history.notice(picked, progress))
 else:
     chart.info("Choose one run or more.")
 one = {run.spec.layer: run.name for run in found if run.name in ui.preferred(found, ("aol", "cayley", "plain"))}
@@ -63,7 +66,11 @@ for run, spectra in picked:
         rows += history.table(run, spectra, certified)
         values.append((run.name, f"{certified.value:.4g}", "proved bound of the whole network: the layers' product"))
         moved = history.distances(run, spectra)
-        distances += [{"run": run.name, "before training": moved[0], "after training": moved[1]}] if moved else []
+        distances += (
+            [{"run": run.name, "before training": round(moved[0], 4), "after training": round(moved[1], 4)}]
+            if moved
+            else []
+        )
 st.subheader("Lipschitz bound of the whole network")
 ui.numbers(values)
 ui.table(rows, "spectra")

@@ -50,9 +50,7 @@ with right:
 here = jobs.listing(root)
 with left:
     names = [run.name for run in here]
-    name = (
-        st.selectbox("Run", names, None, key="tr_run", placeholder="the first of the list", **bound) if here else None
-    )
+    name = st.selectbox("Run", names, None, key="tr_run", placeholder=names[0], **bound) if here else None
     shipped = ui.all_runs(finished=True)
     run = here[names.index(name) if name else 0] if here else None
     if run:

@@ -94,7 +94,7 @@ def test_nonsense_in_the_address_gives_the_default(folder, page, value):
 def test_address_sets_the_state(folder):
     at = opened("certify", ci_sample="Coffee", ci_eps="255/255", ci_way="random noise")
     assert not at.exception
-    assert "Resized from 400×400 to 8×8" in words(at)
+    assert "Reduced from 600×400" in words(at)
     assert at.segmented_control(key="ci_way").value == "random noise"
     assert at.select_slider(key="ci_eps").value == 255
 

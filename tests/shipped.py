@@ -1,0 +1,34 @@
+"""The runs that ship with the project, and test images for them."""
+
+import functools
+import tempfile
+from pathlib import Path
+
+import torch
+
+from lipviz import data, runs
+
+CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+NAMES = [f"{source}-{row}" for source in ("cifar10", "mnist") for row in ("aol", "sll", "cpl", "cayley", "plain")]
+
+
+@functools.cache
+def whole_test_set(folder, shape):
+    """(images, labels) of the test folder alone: the training images are not read."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        (root / "test").symlink_to(folder / "test")
+        for label in sorted(p for p in (folder / "test").iterdir() if p.is_dir()):
+            (root / "train" / label.name).mkdir(parents=True)
+            first = next(p for p in sorted(label.iterdir()) if p.is_file())
+            (root / "train" / label.name / first.name).symlink_to(first)
+        loaded = data.load(root, shape)
+    return loaded.x_test, loaded.y_test
+
+
+def run_and_images(name, image_data, count):
+    """A shipped run, `count` evenly spaced test images of its data, and their indices."""
+    run = runs.load(CHECKPOINTS / name)
+    x, _ = whole_test_set(image_data / name.split("-")[0], run.spec.input_shape)
+    index = torch.linspace(0, len(x) - 1, count).long()
+    return run, x[index], index

@@ -1,0 +1,57 @@
+"""No attack gets inside a certified radius; and a test that shows it would be seen."""
+
+import numpy as np
+import pytest
+import torch
+from shipped import NAMES, run_and_images
+
+from lipviz.attacks import attack, attack_run
+from lipviz.certify import Certifier
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_found_inside_a_certified_radius(name, image_data):
+    run, images, _ = run_and_images(name, image_data, 20)
+    report = attack(Certifier(run.model, run.spec.input_shape), images, steps=50)
+    assert report.broken == 0
+    assert np.isfinite(report.smallest).mean() > 0.9, "attacks that find nothing prove nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("plain")])
+def test_an_assumed_constant_of_one_is_broken_on_a_plain_network(name, image_data):
+    run, images, _ = run_and_images(name, image_data, 20)
+    certifier = Certifier(run.model, run.spec.input_shape)
+    certifier.body = 1.0
+    assert attack(certifier, images, steps=50).broken > 0
+
+
+def test_a_certificate_that_is_too_large_is_broken(tiny_run):
+    """The attacks are strong enough to see a radius that promises a fifth too much."""
+    from lipviz import data
+
+    certifier = Certifier(tiny_run.model, tiny_run.spec.input_shape)
+    images = data.digits().x_test[::30]
+    honest = attack(certifier, images, steps=60)
+    assert honest.broken == 0
+    certifier.body /= 1.6
+    assert attack(certifier, images, steps=60).broken > 0
+
+
+def test_the_command_keeps_what_it_found(tiny_run):
+    report = attack_run(tiny_run, "digits", images=5, steps=10)
+    with np.load(tiny_run.folder / "attacks.npz") as stored:
+        assert set(stored) == {"index", "radius", "steps", "DDN", "DeepFool", "FMN", "Carlini-Wagner"}
+        assert np.array_equal(stored["DDN"], report.distance["DDN"]) and len(stored["index"]) == 5
+    assert "0 inside a certified radius" in report.text()
+
+
+def test_an_attack_outside_the_pixel_range_does_not_count():
+    from lipviz.attacks import smallest_change
+
+    halfplane = torch.nn.Linear(1, 2, bias=False).double()
+    halfplane.weight.data = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    x, label = torch.full((1, 1), 0.5, dtype=torch.float64), torch.tensor([0])
+    outside = smallest_change(halfplane, x, label, lambda model, x, y, epsilons: (-x, None, None))
+    assert outside.tolist() == [float("inf")]

@@ -1,0 +1,297 @@
+"""The pages on discs, spectra and training: every option, nonsense in the address, broken runs, no runs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from lipviz import history, lessons, runs, ui
+from lipviz.data import Data
+from lipviz.networks import Spec
+from lipviz.recipes import Recipe
+from lipviz.spectra import spectra
+from lipviz.train import train
+
+PAGES = Path(__file__).parents[1] / "pages"
+NONSENSE = ["", "EVIL", "-1", "1e99", "<script>alert(1)</script>", "../../etc/passwd", "nan"]
+KEYS = {
+    "discs": "gd_source gd_view gd_rule gd_n gd_seed gd_w gd_q1 gd_q5 gd_layer gd_wave gd_scale",
+    "spectra": "sp_runs sp_kind sp_log sp_progress sp_layer",
+    "train": "tr_run tr_data tr_layer tr_epochs tr_width tr_seed tr_device",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Points with every kind of row, pictures with convolutions: one or two epochs each."""
+    root = tmp_path_factory.mktemp("trained")
+    recipe = Recipe(epochs=2, batch=64, held_out=0.2)
+    for layer in ("aol", "sll", "cayley", "plain"):
+        spec = Spec(layer, "mlp", (2,), 2, 8)
+        train(root / f"moons-{layer}", "moons", spec=spec, recipe=recipe, device="cpu", show=False)
+    random = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (60, 1, 8, 8), generator=random, dtype=torch.uint8)
+    noise = Data("noise", ("a", "b"), x[:40], torch.arange(40) % 2, x[40:], torch.arange(20) % 2)
+    for layer in ("aol", "sll", "cayley", "plain"):
+        spec = Spec(layer, "convnet", (1, 8, 8), 2, 4, depth=2, dense_depth=1, patch=2, pool=2)
+        short = Recipe(epochs=1, batch=16, held_out=0.2)
+        train(root / f"noise-{layer}", "noise", data=noise, spec=spec, recipe=short, device="cpu", show=False)
+    return root
+
+
+@pytest.fixture
+def open_page(monkeypatch, trained, tmp_path):
+    """Open a page on the runs of `root` and the checkpoints of `shipped`, with parameters in the address."""
+    monkeypatch.delenv("LIPVIZ_READONLY", raising=False)
+
+    def opened(page, root=trained, shipped=tmp_path / "none", **parameters):
+        monkeypatch.setenv("LIPVIZ_RUNS", str(root))
+        monkeypatch.setattr(ui, "CHECKPOINTS", Path(shipped))
+        at = AppTest.from_file(PAGES / f"{page}.py", default_timeout=60)
+        for key, value in parameters.items():
+            at.query_params[key] = value
+        at.run()
+        assert not at.exception
+        assert at.title
+        return at
+
+    return opened
+
+
+def charts(at):
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def errors(at):
+    return [error.value for error in at.error]
+
+
+@pytest.mark.parametrize("page", KEYS)
+@pytest.mark.parametrize("value", NONSENSE)
+def test_nonsense_in_the_address(open_page, page, value):
+    at = open_page(page, **dict.fromkeys(KEYS[page].split(), value))
+    own_matrix = page == "discs" and value  # the only free text: what is wrong with it is said
+    assert len(at.error) == bool(own_matrix)
+    assert own_matrix or charts(at)
+
+
+@pytest.mark.parametrize("view", ["G", "T - G"])
+@pytest.mark.parametrize("rule", ["AOL", "SLL", "spectral"])
+@pytest.mark.parametrize("n", [2, 5, 8])
+def test_example_discs(open_page, view, rule, n):
+    at = open_page("discs", gd_view=view, gd_rule=rule, gd_n=str(n), gd_q1="1.5")
+    assert len(charts(at)) == 2 and not at.error and len(at.metric) == 3
+    if view == "T - G":
+        assert at.metric[2].value == ("on the edge" if rule == "spectral" or n == 2 else "holds")
+
+
+def test_example_numbers_are_in_order(open_page):
+    edge, best, top = (float(metric.value) for metric in open_page("discs").metric)
+    assert edge > 1.2 * best > 1.2 * 1.1 * top, "the first example shows both gaps"
+
+
+def test_discs_chips(open_page):
+    at = open_page("discs")
+    said = [at.info[0].value]
+    for chip in [button for button in at.button if button.key.startswith("gd_try")]:
+        at = open_page("discs")
+        at.button(chip.key).click().run()
+        assert not at.exception and not at.error
+        said.append(at.info[0].value)
+    assert "AOL" in said[1] and "meet" in said[2] and "touches zero" in said[3] and "cannot see" in said[4]
+
+
+def test_perron_brings_every_edge_together(open_page):
+    at = open_page("discs")
+    at.button("gd_try1").click().run()
+    assert float(at.metric[0].value) == pytest.approx(float(at.metric[1].value), rel=0.01)
+    assert at.query_params["gd_q4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("1 x", "no number"), ("1 2; 3", "same 2 to 8"), ("nan 1", "between"), ("1 1e9", "between"), ("1", "same 2 to 8")],
+)
+def test_matrix_that_is_none(open_page, text, words):
+    assert words in errors(open_page("discs", gd_w=text))[0]
+
+
+@pytest.mark.parametrize("text", ["0 0; 0 0", "1 0; 0 1", "1 2 3", "1 0.5; -2 1; 3 3; 0 0", "1e-6 1e6; 1 1"])
+@pytest.mark.parametrize("view", ["G", "T - G"])
+def test_matrix_of_ones_own(open_page, text, view):
+    at = open_page("discs", gd_w=text, gd_view=view)
+    assert not at.error and charts(at)
+
+
+@pytest.mark.parametrize("layer", ["aol", "sll", "cayley", "plain"])
+@pytest.mark.parametrize("data", ["moons", "noise"])
+@pytest.mark.parametrize("view", ["G", "T - G"])
+def test_discs_of_runs(open_page, data, layer, view):
+    at = open_page("discs", gd_source=f"{data}-{layer}", gd_view=view, gd_wave="3", gd_scale="Perron, the best q")
+    if view == "T - G" and layer in ("cayley", "plain"):
+        assert "has no T" in errors(at)[0]
+        return
+    assert not at.error and len(charts(at)) == 2
+    if layer == "cayley":
+        assert at.metric[0].value == "1"
+
+
+@pytest.mark.parametrize("layer", ["aol", "sll"])
+def test_gram_at_a_frequency_is_that_of_the_layer(trained, layer):
+    """T bounds G at every frequency, and the largest eigenvalue of T^{-1/2} G T^{-1/2} is the layer's norm there."""
+    folder = trained / f"noise-{layer}"
+    run = runs.load(folder)
+    norms = []
+    for frequency in range(lessons.FREQUENCIES):
+        gram = lessons.layer(folder, 0, frequency)
+        assert np.abs(gram.G - gram.G.conj().T).max() < 1e-12
+        assert np.linalg.eigvalsh(np.diag(gram.t) - gram.G)[0] > -1e-9
+        assert (lessons.discs(gram.G, gram.q, gram.t).left) > -1e-6, "the taps together cover every frequency"
+        root = gram.t**-0.5
+        norms.append(np.linalg.eigvalsh(root[:, None] * gram.G * root)[-1] ** 0.5)
+    # the same frequencies, of the frozen kernel, by a sum over taps
+    inner = runs.load(folder).model.double()[3].freeze((4, 4))
+    K = (inner.inner if layer == "sll" else inner).weight.detach().numpy()
+    for frequency, norm in enumerate(norms):
+        wave = np.exp(-1j * np.pi * frequency / 8 * np.arange(3))
+        F = np.einsum("ocuv,u,v->oc", K, wave, wave)
+        assert np.linalg.norm(F, 2) == pytest.approx(norm, rel=1e-6)
+    assert run.spec.layer == layer
+
+
+def test_discs_hold_the_eigenvalues_whatever_q_is():
+    random = np.random.default_rng(1)
+    for n in lessons.SIZES:
+        W = lessons.example(n, n)
+        G, q = W.T @ W, random.uniform(0.1, 10, n)
+        found = lessons.discs(G, q)
+        inside = np.abs(found.eigenvalues[:, None] - found.centers) <= found.radii + 1e-9
+        assert inside.any(1).all()
+        assert np.allclose(lessons.discs(G, lessons.best_q(G)).right, lessons.best_edge(G), rtol=1e-5)
+        assert lessons.best_edge(G) <= found.right + 1e-9
+        assert np.allclose(lessons.from_text(lessons.to_text(W)), W)
+
+
+def test_many_discs_are_thinned_to_those_that_matter():
+    radii = np.arange(200.0)
+    c, r, values, names = lessons.Discs(np.zeros(200), radii, np.zeros(200)).drawn("right")
+    assert len(c) == len(r) == lessons.DRAWN and max(r) == 199 and names[-1] == 200 and len(values) == 200
+
+
+@pytest.mark.parametrize("kind", ["rank", "histogram"])
+@pytest.mark.parametrize("log", ["true", "false"])
+@pytest.mark.parametrize("progress", ["0", "50", "100"])
+@pytest.mark.parametrize("layer", ["all but the last", "1", "3"])
+def test_spectra_options(open_page, kind, log, progress, layer):
+    at = open_page("spectra", sp_kind=kind, sp_log=log, sp_progress=progress, sp_layer=layer)
+    names = {trace.get("name") for trace in charts(at)[0]["data"]}
+    assert {f"moons-aol{'' if progress == '100' else ', now'}"} <= names
+    assert ("moons-aol, epoch 0" in names) == (progress == "0")
+    assert not at.error
+
+
+def test_spectra_of_everything(open_page):
+    at = open_page("spectra", sp_runs=["noise-aol", "noise-sll", "noise-cayley", "noise-plain"])
+    assert not at.error and len(at.dataframe) == 2
+    assert set(at.dataframe[0].value["kind"]) == {"affine", "residual"}
+    assert [metric.label for metric in at.metric] == ["noise-aol", "noise-cayley", "noise-plain", "noise-sll"]
+
+
+def test_spectra_chips(open_page):
+    at = open_page("spectra")
+    for chip in [button.key for button in at.button]:
+        at = open_page("spectra")
+        at.button(chip).click().run()
+        assert not at.exception and not at.error and charts(at)
+        assert len(at.multiselect[0].value) == 1
+
+
+def test_no_run_chosen(open_page):
+    at = open_page("spectra")
+    at.multiselect[0].set_value([]).run()
+    assert not at.exception and not charts(at) and "Choose" in at.info[0].value
+
+
+def test_snapshots(trained):
+    run = runs.load(trained / "moons-aol")
+    assert list(run.spectra["epoch"]) == [0, 1, 2]
+    assert [history.snapshot(run, p) for p in (0, 49, 50, 99, 100)] == [0, 0, 1, 1, 2]
+    found = spectra(run.model, run.spec.input_shape)
+    last = history.then(run, found, 100)
+    assert [len(curve["values"]) for curve in last] == [64, 64]
+    assert np.allclose(last[0]["values"][0], found[0].values[0], rtol=1e-4)
+    before, after = history.distances(run, found)
+    assert before < 1e-3 < after
+
+
+@pytest.mark.parametrize("page", KEYS)
+def test_without_any_run(open_page, page, tmp_path):
+    at = open_page(page, root=tmp_path / "nothing")
+    assert not at.error and (page == "discs" or at.info)
+
+
+@pytest.mark.parametrize("page", KEYS)
+def test_broken_runs_are_said_in_words(open_page, page, trained, tmp_path):
+    import shutil
+
+    root = tmp_path / "broken"
+    shutil.copytree(trained / "moons-aol", root / "cut")
+    (root / "cut" / "weights.safetensors").write_bytes(b"cut off")
+    (root / "cut" / "spectra.npz").write_bytes(b"cut off")
+    (root / "cut" / "metrics.csv").write_text("epoch,accuracy\n1\n")
+    (root / "torn").mkdir()
+    (root / "torn" / "run.json").write_text('{"state": ')
+    parameters = {"discs": {"gd_source": "cut"}, "spectra": {"sp_progress": "0"}, "train": {}}[page]
+    at = open_page(page, root=root, **parameters)
+    assert errors(at) and all(str(root) not in error for error in errors(at))
+
+
+def test_train_page_shows_shipped_run_as_example(open_page, trained, tmp_path):
+    at = open_page("train", root=tmp_path / "nothing", shipped=trained)
+    assert any("example" in caption.value for caption in at.caption) and charts(at)
+
+
+def test_train_page_readonly(open_page, monkeypatch):
+    monkeypatch.setenv("LIPVIZ_READONLY", "1")
+    at = open_page("train")
+    monkeypatch.setenv("LIPVIZ_READONLY", "1")
+    at.run()
+    assert not at.button and any("read-only" in info.value for info in at.info)
+
+
+def test_train_button_starts_and_chooses_the_run(open_page, monkeypatch, tmp_path):
+    asked = []
+
+    def start(root, source, **options):
+        asked.append((source, options))
+        return Path(root) / "moons-sll"
+
+    monkeypatch.setattr("lipviz.jobs.start", start)
+    at = open_page("train", tr_layer="SLL", tr_epochs="7", tr_run="moons-aol")
+    next(button for button in at.button if button.label == "Train").click().run()
+    assert not at.exception and not at.error
+    assert asked == [("moons", {"layer": "sll", "device": "auto", "epochs": 7, "width": 64, "seed": 0})]
+    assert at.query_params["tr_run"] == ["moons-sll"] or at.query_params["tr_run"] == "moons-sll"
+
+
+def test_refused_start_is_a_sentence(open_page):
+    at = open_page("train", tr_width="5")
+    next(button for button in at.button if button.label == "Train").click().run()
+    assert not at.exception and "even" in errors(at)[0]
+    at.run()
+    assert not at.error, "said once"
+
+
+def test_delete_on_the_page(open_page, trained, tmp_path):
+    import shutil
+
+    root = tmp_path / "mine"
+    for name in ("a", "b"):
+        shutil.copytree(trained / "moons-aol", root / name)
+    at = open_page("train", root=root, tr_run="b")
+    next(button for button in at.button if button.label == "Delete this run").click().run()
+    assert not at.exception and not at.error
+    assert [path.name for path in root.iterdir()] == ["a"] and at.selectbox("tr_run").options == ["a"]

@@ -1,0 +1,45 @@
+"""What the README says is what the project does."""
+
+import re
+from pathlib import Path
+
+import pytest
+from shipped import CHECKPOINTS, NAMES
+
+from lipviz import runs
+from lipviz.cli import _parser
+from lipviz.layers import LAYERS
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_the_table_of_layers_is_the_table():
+    lines = [line for line in README.splitlines() if re.match(r"\| `\w+` \|", line)]
+    assert [re.match(r"\| `(\w+)`", line).group(1) for line in lines] == list(LAYERS)
+    for line, row in zip(lines, LAYERS.values(), strict=True):
+        cells = [cell.strip() for cell in line.replace(r"\|", "¦").split("|")]
+        assert cells[2] == f"{row.title}. {row.reference}"
+        assert cells[3] == row.form
+        assert cells[4] == row.formula.replace("|", "¦")
+        assert cells[7] == row.guarantee
+
+
+def test_the_python_example_runs():
+    code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    names = {}
+    exec(code, names)
+    assert names["lipviz"].bound(names["net"], (3, 32, 32)).value <= 1.000001
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    lipviz (.*?)(?:  +#|$)", README, re.M))
+def test_the_commands_parse(line):
+    assert callable(_parser().parse_args(line.split()).command)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_results_are_those_of_the_run_folders(name):
+    results = runs.load(CHECKPOINTS / name).config["results"]
+    line = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
+    numbers = [float(cell) for cell in re.findall(r"\d+\.\d", line)[:5]]
+    expected = [results["accuracy"], *(results["certified"][str(k)] for k in runs.MARKS)]
+    assert numbers == [float(f"{100 * share:.1f}") for share in expected]

@@ -1,0 +1,144 @@
+"""Run folders: what is broken is named, and the numbers that ship are what the weights give."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from shipped import CHECKPOINTS, NAMES, run_and_images
+
+from lipviz import runs
+from lipviz.certify import Certifier
+from lipviz.recipes import Recipe
+from lipviz.train import recipe_of
+
+
+@pytest.fixture
+def copy(tiny_run, tmp_path):
+    """A copy of a finished run, to be broken."""
+    return shutil.copytree(tiny_run.folder, tmp_path / "run")
+
+
+def edit(folder, change):
+    config = json.loads((folder / "run.json").read_text())
+    change(config)
+    (folder / "run.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("key", runs.KEYS)
+def test_a_missing_key_is_named(copy, key):
+    edit(copy, lambda config: config.pop(key))
+    with pytest.raises(runs.RunError, match=rf"run\.json.*{key}"):
+        runs.load(copy)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"spec": 1, "data": 2, "recipe": {}, "state": "finished"}'])
+def test_a_broken_run_json_is_named(copy, content):
+    (copy / "run.json").write_text(content)
+    with pytest.raises(runs.RunError, match=r"run\.json"):
+        runs.load(copy)
+
+
+@pytest.mark.parametrize("change", [{"width": "wide"}, {"layer": "nonsense"}, {"width": 7}, {"extra": 1}])
+def test_a_broken_spec_is_named(copy, change):
+    edit(copy, lambda config: config["spec"].update(change))
+    with pytest.raises(runs.RunError, match=r"run\.json"):
+        _ = runs.load(copy).spec
+
+
+def broken_weights(folder, kind):
+    path = folder / "weights.safetensors"
+    good = runs.read_tensors(path)
+    name = "3.weight"
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif kind == "not safetensors":
+        path.write_bytes(b"PK\x03\x04 nothing of the kind" * 10)
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "missing file":
+        path.unlink()
+    elif kind == "missing":
+        save_file({k: v for k, v in good.items() if k != name}, path)
+    elif kind == "unknown":
+        save_file({**good, "other": torch.zeros(1)}, path)
+    elif kind == "shape":
+        save_file({**good, name: torch.zeros(2, 2)}, path)
+    else:
+        good[name][0, 0] = float(kind)
+        save_file(good, path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["truncated", "not safetensors", "empty", "missing file", "missing", "unknown", "shape", "nan", "inf"]
+)
+def test_broken_weights_are_named(copy, kind):
+    broken_weights(copy, kind)
+    with pytest.raises(runs.RunError, match=r"weights\.safetensors"):
+        _ = runs.load(copy).model
+
+
+@pytest.mark.parametrize("file,content", [
+    ("certificates.csv", "index,label\n0,1\n"),
+    ("certificates.csv", "index,label,prediction,margin,radius\n0,1,1,x,2\n"),
+    ("metrics.csv", "epoch,loss\n1\n"), ("spectra.npz", "nothing")])  # fmt: skip
+def test_broken_tables_are_named(copy, file, content):
+    (copy / file).write_text(content)
+    with pytest.raises(runs.RunError, match=file.replace(".", r"\.")):
+        run = runs.load(copy)
+        _ = run.certificates, run.metrics, run.spectra
+
+
+def test_a_folder_that_is_no_run_is_left_out_of_the_list(copy):
+    (copy.parent / "empty").mkdir()
+    (copy.parent / "broken").mkdir()
+    (copy.parent / "broken" / "run.json").write_text("{")
+    assert [run.name for run in runs.find(copy.parent, copy.parent / "nowhere")] == ["run"]
+    with pytest.raises(runs.RunError, match=r"no run\.json"):
+        runs.load(copy.parent / "empty")
+
+
+def test_writing_is_atomic(tmp_path):
+    path = tmp_path / "table.csv"
+    runs.write_csv(path, [{"a": 1, "b": 2}])
+    with pytest.raises(TypeError):
+        runs.write_json(path, {"a": object()})
+    assert runs.read_csv(path) == [{"a": "1", "b": "2"}] and not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_numbers_are_those_of_the_table(name):
+    run = runs.load(CHECKPOINTS / name)
+    results, found = run.config["results"], run.certificates
+    assert run.config["state"] == "finished" and "hardware" in run.config
+    assert len(found.index) == results["test_images"] == 10_000
+    assert results["accuracy"] == pytest.approx(found.accuracy())
+    for k in runs.MARKS:
+        assert results["certified"][str(k)] == pytest.approx(found.accuracy(k / 255))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_numbers_come_from_the_weights(name, image_data):
+    run, images, index = run_and_images(name, image_data, 100)
+    certificate = Certifier(run.model, run.spec.input_shape)(images)
+    rows = run.certificates
+    assert np.array_equal(rows.prediction[index], certificate.label.numpy())
+    assert np.allclose(rows.radius[index], certificate.radius.numpy(), rtol=1e-6, atol=1e-9)
+    assert np.allclose(rows.margin[index], certificate.margin.numpy(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("source", ["cifar10", "mnist"])
+def test_shipped_runs_differ_in_the_layer_and_learning_rate_alone(source):
+    configs = [runs.load(CHECKPOINTS / name).config for name in NAMES if name.startswith(source)]
+    for part, free in (("spec", "layer"), ("recipe", "lr"), ("data", "")):
+        assert len({json.dumps({k: v for k, v in c[part].items() if k != free}) for c in configs}) == 1
+    assert isinstance(recipe_of(runs.load(CHECKPOINTS / NAMES[0])), Recipe)
+    if source == "cifar10":
+        assert all("JPEG" in " ".join(c["data"]["notes"]) for c in configs)
+
+
+def test_what_ships_is_small():
+    sizes = [p.stat().st_size for p in CHECKPOINTS.rglob("*") if p.is_file()]
+    assert sum(sizes) < 15 * 2**20 and not list(CHECKPOINTS.rglob("resume*"))
