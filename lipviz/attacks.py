@@ -18,10 +18,10 @@ from lipviz import data as datasets
 from lipviz.certify import Certifier
 from lipviz.runs import Run
 
-Attack = Callable[[int], object]
+Search = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
-def attacks() -> dict[str, Attack]:
+def attacks() -> dict[str, Callable[[int], Search]]:
     """The l2 attacks, each made for a number of steps; raises ModuleNotFoundError where foolbox is missing."""
     try:
         import foolbox
@@ -81,14 +81,15 @@ def attack_run(run: Run, source: str, images: int = 200, steps: int = 200) -> Re
     Raises:
         ValueError: the data is not that of the run, or foolbox is missing.
     """
-    data = datasets.load(source, run.spec.input_shape, seed=run.config["recipe"].get("seed", 0))
+    channels, height, width = run.spec.input_shape
+    data = datasets.load(source, (channels, height, width), seed=run.config["recipe"].get("seed", 0))
     if data.classes != run.classes:
         raise ValueError(f"{source} has other classes than {run.name} was trained on: {', '.join(data.classes)}")
     index = np.unique(np.linspace(0, len(data.x_test) - 1, images).astype(int))
     report = attack(Certifier(run.model, run.spec.input_shape), data.x_test[index], index, steps)
     beside = run.folder / "attacks.npz.part"
     with beside.open("wb") as file:
-        np.savez_compressed(file, index=index, radius=report.radius, steps=steps, **report.distance)
+        np.savez_compressed(file, index=index, radius=report.radius, steps=steps, **report.distance)  # type: ignore[arg-type]
     beside.replace(run.folder / "attacks.npz")
     return report
 
@@ -105,7 +106,7 @@ def attack(certifier: Certifier, images: Tensor, index: np.ndarray | None = None
 
 
 def smallest_change(
-    model: nn.Module, x: Float[Tensor, "b ..."], label: Int64[Tensor, " b"], attack: object
+    model: nn.Module, x: Float[Tensor, "b ..."], label: Int64[Tensor, " b"], attack: Search
 ) -> Float[Tensor, " b"]:
     """l2 distance of the change one attack finds for each image; infinite where the label stays."""
     import foolbox

@@ -32,7 +32,7 @@ class PlainResidual(nn.Module):
         return x + self.outer(torch.relu(self.inner(x)))
 
 
-def layers(pairs: int = 15) -> list[dict[str, object]]:
+def layers(pairs: int = 15) -> list[dict[str, str]]:
     """One row for each layer and shape: median ratio (and its quartiles) of a training step and a frozen forward."""
     rows = []
     for what, (width, shape) in SHAPES.items():

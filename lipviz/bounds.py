@@ -95,13 +95,14 @@ def bound_layer(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, str]:
     """(value, method) of one frozen layer on inputs of shape `shape`; raises ValueError on an unknown module."""
     if type(module) in CONSTANTS:
         return CONSTANTS[type(module)](module), "constant"
-    if type(module) is nn.Linear:
+    if isinstance(module, nn.Linear) and type(module) is nn.Linear:
         return norm_bound(module.weight.double()), "cholesky"
-    if type(module) in (nn.Conv2d, Padded):
+    if isinstance(module, nn.Conv2d | Padded) and type(module) in (nn.Conv2d, Padded):
         return _conv_bound(module, shape)
-    if type(module) is CircularConv:
-        return _symbol_bound(module.weight, tuple(module.weight.shape[-2:]), 1.0), "cholesky at every frequency"
-    if type(module) is FrozenResidual:
+    if isinstance(module, CircularConv):
+        height, width = module.weight.shape[-2:]
+        return _symbol_bound(module.weight, (height, width), 1.0), "cholesky at every frequency"
+    if isinstance(module, FrozenResidual):
         return _residual_bound(module, shape)
     known = sorted({t.__name__ for t in (*CONSTANTS, nn.Linear, nn.Conv2d, nn.Sequential)})
     raise ValueError(
@@ -186,14 +187,14 @@ def _gershgorin_bound(op: Conv, K: Tensor) -> float:
     return math.sqrt(best) * (1 + 4 * U)
 
 
-def _conv_bound(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, str]:
+def _conv_bound(module: nn.Conv2d | Padded, shape: tuple[int, ...]) -> tuple[float, str]:
     op, K = _geometry(module)
     size = shape[-2:]
     candidates = []
     folded = op.for_size(size)
     candidates.append((_gershgorin_bound(folded, K), "gershgorin with the Perron vector"))
     if op.padding_mode == "circular":
-        grid = tuple(n // folded.stride for n in size)
+        grid = (size[0] // folded.stride, size[1] // folded.stride)
         candidates.append((_symbol_bound(folded.fold(K), grid, 1.0), "cholesky at every frequency"))
     else:
         reach = folded.fold(K).shape[-1] - 1
@@ -210,21 +211,16 @@ def _conv_bound(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, str]:
     return min(candidates)
 
 
-def _geometry(module: nn.Module) -> tuple[Conv, Tensor]:
+def _geometry(module: nn.Conv2d | Padded) -> tuple[Conv, Tensor]:
     """The operator and kernel of a plain convolution; raises ValueError on options without a bound."""
-    conv, before, mode = module, None, None
-    if isinstance(module, Padded):
-        conv, before, mode = module.conv, module.before, module.padding_mode
+    conv = module.conv if isinstance(module, Padded) else module
     k = conv.kernel_size[0]
-    simple = conv.groups == 1 and set(conv.dilation) == {1} and len({*conv.kernel_size}) == len({*conv.stride}) == 1
-    if not simple:
+    if conv.groups > 1 or set(conv.dilation) != {1} or set(conv.kernel_size) != {k} or len(set(conv.stride)) > 1:
         raise ValueError(f"only square convolutions without groups or dilation are bounded, got {conv}")
-    if before is None:
-        mode = conv.padding_mode
-        before = (k - 1) // 2 if conv.padding == "same" else int(conv.padding != "valid" and conv.padding[0])
-        if conv.padding not in ("same", "valid") and set(conv.padding) != {before}:
-            raise ValueError(f"only the same padding along both axes is bounded, got {conv.padding}")
-    if mode not in ("zeros", "circular") or (mode == "circular" and 2 * before != k - 1 and conv is module):
+    # under zero padding the amount does not matter: every crop of the full convolution is bounded
+    mode = module.padding_mode
+    keeps_size = isinstance(module, Padded) or conv.padding == "same" or set(conv.padding) == {(k - 1) / 2}
+    if mode not in ("zeros", "circular") or (mode == "circular" and not keeps_size):
         raise ValueError(f"only zero padding, and circular padding that keeps the size, are bounded, got {conv}")
     return Conv(conv.in_channels, conv.out_channels, k, conv.stride[0], mode), conv.weight.detach().double()
 
@@ -239,26 +235,30 @@ def unrolled(module: nn.Module, shape: tuple[int, ...]) -> Float[Tensor, "m n"]:
 
 def _residual_bound(module: FrozenResidual, shape: tuple[int, ...]) -> tuple[float, str]:
     """x - 2 V D V^T x with 0 <= D <= I has norm at most max(1, 2 ||V||^2 - 1)."""
-    inner, outer = module.inner, module.outer
-    W, V = (layer.conv.weight if isinstance(layer, Padded) else layer.weight for layer in (inner, outer))
-    adjoint = W.mT if isinstance(inner, nn.Linear) else flipped(W)
-    aligned = isinstance(inner, nn.Linear) or _opposite(_padding(inner), _padding(outer), W.shape[-1])
-    if type(inner) is not type(outer) or V.shape != adjoint.shape or not torch.equal(V, -2 * adjoint) or not aligned:
+    if not _adjoint(module.inner, module.outer):
         raise ValueError("a FrozenResidual is bounded only where `outer` is -2 times the adjoint of `inner`")
-    value, method = bound_layer(inner, shape)
+    value, method = bound_layer(module.inner, shape)
     nu = value**2 * (1 + 2 * U)
     # the last factor keeps a Jacobian that is measured in float64 below the bound of 1 it attains
     return max(1.0, (2 * nu - 1) * (1 + 2 * U)) * (1 + 1e-12), f"1 + 2 d, {method}"
 
 
-def _padding(layer: nn.Module) -> tuple[int, str, int]:
+def _adjoint(inner: nn.Module, outer: nn.Module) -> bool:
+    """Whether `outer` is, number by number, -2 times the adjoint of `inner`."""
+    if isinstance(inner, nn.Linear) and isinstance(outer, nn.Linear):
+        return torch.equal(outer.weight, -2 * inner.weight.mT)
+    if not (isinstance(inner, nn.Conv2d | Padded) and isinstance(outer, nn.Conv2d | Padded)):
+        return False
+    (before, mode, W), (after, other, V) = _padding(inner), _padding(outer)
+    return before + after == W.shape[-1] - 1 and mode == other and torch.equal(V, -2 * flipped(W))
+
+
+def _padding(layer: nn.Conv2d | Padded) -> tuple[int, str, Tensor]:
+    """Pixels padded before the image, how, and the kernel; -1 pixels where the image shrinks or is strided."""
     conv = layer.conv if isinstance(layer, Padded) else layer
     before = layer.before if isinstance(layer, Padded) else conv.padding[0]
-    return before, layer.padding_mode, conv.stride[0]
-
-
-def _opposite(inner: tuple[int, str, int], outer: tuple[int, str, int], kernel: int) -> bool:
-    return inner[0] + outer[0] == kernel - 1 and inner[1:] == outer[1:] and inner[2] == 1
+    keeps = isinstance(before, int) and set(conv.stride) == {1}
+    return int(before) if keeps else -1, layer.padding_mode, conv.weight
 
 
 def _leaky(module: nn.LeakyReLU) -> float:

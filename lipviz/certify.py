@@ -122,7 +122,7 @@ def absolute_norm(module: nn.Module) -> float:
     """sqrt(||A||_1 ||A||_inf) >= || |A| ||, A the matrix of a layer: how rounding is amplified; 0 without weights."""
     if isinstance(module, Padded):
         return absolute_norm(module.conv)
-    if type(module) in (nn.Linear, nn.Conv2d):
+    if isinstance(module, nn.Linear | nn.Conv2d):
         W = module.weight.abs().flatten(2).sum(2) if module.weight.ndim > 2 else module.weight.abs()
         return math.sqrt(float(W.sum(0).max() * W.sum(1).max())) * (1 + 1e-9)
     if isinstance(module, FrozenResidual):
@@ -161,14 +161,15 @@ EXACT = tuple(t for t in CONSTANTS if t.__name__ not in ("Tanh", "Sigmoid", "Lea
 
 def _terms(module: nn.Module) -> int:
     """Length of the inner products of a layer, the bias counted."""
-    module = module.conv if isinstance(module, Padded) else module
-    return module.weight[0].numel() + 2
+    layer = module.conv if isinstance(module, Padded) else module
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    return layer.weight[0].numel() + 2
 
 
 def _bias(module: nn.Module, x: Tensor) -> float:
     """Norm of the bias spread over the output image, which has at most the pixels of the input."""
-    module = module.conv if isinstance(module, Padded) else module
-    return 0.0 if module.bias is None else _spread(module.bias, x)
+    layer = module.conv if isinstance(module, Padded) else module
+    return _spread(layer.bias, x) if isinstance(layer.bias, Tensor) else 0.0
 
 
 def _spread(vector: Tensor, x: Tensor) -> float:

@@ -6,9 +6,16 @@ What a user got wrong ends with exit code 2 and one line on standard error.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lipviz.certify import Certifier
+    from lipviz.runs import Run
 
 MARKS = (36, 72, 108, 255)
 
@@ -122,24 +129,29 @@ def _certify(options: argparse.Namespace) -> None:
     from lipviz.images import fit, open_picture
 
     pictures = [(path, open_picture(path, path.name)) for path in options.pictures]
-    rows = []
+    rows: list[dict[str, object]] = []
+    remarks: list[str] = []
     for folder in options.model:
         run = runs.load(folder)
         if len(run.spec.input_shape) != 3:
             raise ValueError(f"{folder}: this network takes {run.spec.input_shape[0]} numbers, not pictures")
         certifier = Certifier(run.model, run.spec.input_shape)
         for path, picture in pictures:
-            rows.append(_certified(run, certifier, path, *fit(picture, run.spec.input_shape), picture.notes))
+            pixels, fitted = fit(picture, run.spec.input_shape)
+            remarks += [*picture.notes, *fitted]
+            rows.append(_certified(run, certifier, path, pixels, [*picture.notes, *fitted]))
     if options.json:
         print(json.dumps(rows, indent=2))
         return
     print(_table([{k: _short(row[k]) for k in ("picture", "run", "label", "margin", "radius")} for row in rows]))
     print("radius: l2 norm, pixels in [0, 1], as the network sees the picture; the answer is stable, not correct")
-    for note in dict.fromkeys(note for row in rows for note in row["notes"]):
+    for note in dict.fromkeys(remarks):
         print(f"note: {note}")
 
 
-def _certified(run: object, certifier: object, path: Path, pixels: object, fitted: tuple, opened: tuple) -> dict:
+def _certified(
+    run: "Run", certifier: "Certifier", path: Path, pixels: "np.ndarray", notes: list[str]
+) -> dict[str, object]:
     import torch
 
     certificate = certifier(torch.tensor(pixels)[None])
@@ -152,7 +164,7 @@ def _certified(run: object, certifier: object, path: Path, pixels: object, fitte
         "norm": "l2",
         "unit": "pixels in [0, 1]",
         "bound_of_body": certifier.body,
-        "notes": [*opened, *fitted],
+        "notes": notes,
     }
 
 
@@ -170,7 +182,7 @@ def _runs(options: argparse.Namespace) -> None:
         print(f"no runs in {', '.join(map(str, folders))}: train one with `lipviz train moons --layer aol`")
 
 
-def _numbers(run: object) -> dict[str, object]:
+def _numbers(run: "Run") -> dict[str, object]:
     """One row of the table of runs."""
     results = run.config.get("results") or {}
     row: dict[str, object] = {"run": run.name, "layer": run.spec.layer, "state": run.config["state"]}
@@ -238,7 +250,7 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(rows: Sequence[dict[str, object]]) -> str:
+def _table(rows: Sequence[Mapping[str, object]]) -> str:
     """Aligned columns, one line a row.
 
     >>> print(_table([{"a": 1, "name": "x"}, {"a": 22, "name": "yy"}]))

@@ -273,6 +273,8 @@ def margin_line(
         hovertemplate="size %{x:.3f}: margin %{y:.3g}<extra></extra>",
     )
     rules(fig, [(radius, f"certified radius {radius:.3g}", "dash", palette[0])])
+    if radius < end / 2:  # there is room on the right, and a small radius has none on the left
+        fig.update_annotations(xanchor="left")
     if size is not None:  # named at the foot, where the radius is not named
         line = {"dash": "dot", "width": 2, "color": INK[dark].text}
         fig.add_vline(size, line=line, annotation_text=f"size {size:.3g}", annotation_position="bottom right")

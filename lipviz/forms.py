@@ -39,14 +39,14 @@ def aol(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
 
 def sll(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
     """t_i = sum_j |W^T W|_ij q_j / q_i."""
-    return sdp.sll(op.gram(W, side), q)
+    return sdp.aol(op.gram(W, side)) if q is None else sdp.sll(op.gram(W, side), q)
 
 
 def full_precision(method: Callable[..., T]) -> Callable[..., T]:
     """Compute a weight outside autocast: T and Q in bfloat16 would bound nothing."""
 
     @wraps(method)
-    def exact(self: nn.Module, *args: object, **options: object) -> T:
+    def exact(self: "Scaled | Orthogonal", *args: object, **options: object) -> T:
         with torch.autocast(self.weight.device.type, enabled=False):
             return method(self, *args, **options)
 
@@ -63,6 +63,8 @@ class Scaled(nn.Module):
         generator: source of the initial weight, an orthogonal matrix (at the middle tap of a kernel).
     """
 
+    side: Side
+
     def __init__(self, op: Operator, rule: Rule | None, bias: bool, generator: torch.Generator | None) -> None:
         super().__init__()
         self.op, self.rule = op, rule
@@ -74,14 +76,13 @@ class Scaled(nn.Module):
         """The geometry and the rule."""
         return f"{self.op}, {self.rule.__name__ if self.rule else 'no rule'}"
 
-    def condition(self, size: tuple[int, ...] = (), side: Side | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+    def condition(self, size: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor | None]:
         """(G, t, q) of the condition G <= diag(t), for the weight divided by its largest magnitude.
 
         G is the Gram matrix (or kernel) on the side the layer scales, q the free vector of SLL or None.
         """
-        op, side = self.op.for_size(size), side or self.side
-        W = normalised(self.weight)
-        return op.gram(W, side), self._t(op, W, side), self._q()
+        op, W = self.op.for_size(size), normalised(self.weight)
+        return op.gram(W, self.side), self._t(op, W, self.side), self._q()
 
     @full_precision
     def scaled(self, size: tuple[int, ...]) -> Tensor:
@@ -111,10 +112,9 @@ class Affine(Scaled):
     the same, the Gram matrix smaller, and orthonormal rows stay as they are.
     """
 
-    @property
-    def side(self) -> Side:
-        """The side that T scales."""
-        return self.op.side
+    def __init__(self, op: Operator, rule: Rule | None, bias: bool, generator: torch.Generator | None) -> None:
+        super().__init__(op, rule, bias, generator)
+        self.side = op.side
 
     def forward(self, x: Tensor) -> Tensor:
         """W T^{-1/2} x + b."""
@@ -201,7 +201,7 @@ class Orthogonal(nn.Module):
                 f"{size[0]}x{size[1]}: use a smaller kernel, or the row 'aol'"
             )
         height, width = size
-        Q = cayley(symbol(W, size, self.op.before)).unflatten(0, (height, width // 2 + 1))
+        Q = cayley(symbol(W, (height, width), self.op.before)).unflatten(0, (height, width // 2 + 1))
         return Q.permute(2, 3, 0, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ above says whether that holds for the runs chosen here. They start orthogonal, s
 """
 
 
-def snapshot(run: Run, progress: float) -> int | None:
+def snapshot(run: Run, progress: int) -> int | None:
     """Index of the last stored snapshot within the first `progress` percent of the training; None without any."""
     epochs = run.spectra.get("epoch", np.empty(0))
     if not len(epochs):
@@ -49,7 +49,7 @@ def now(run: Run, spectra: Spectra, layer: int | None = None, note: str = "") ->
     ]
 
 
-def then(run: Run, spectra: Spectra, progress: float, layer: int | None = None) -> list[dict[str, Any]]:
+def then(run: Run, spectra: Spectra, progress: int, layer: int | None = None) -> list[dict[str, Any]]:
     """The same from the stored quantiles; empty where nothing was stored."""
     index = snapshot(run, progress)
     if index is None:
@@ -92,7 +92,7 @@ def distances(run: Run, spectra: Spectra) -> tuple[float, float] | None:
     return _distance(first), _distance(last)
 
 
-def notice(picked: Sequence[tuple[Run, Spectra]], progress: float) -> str:
+def notice(picked: Sequence[tuple[Run, Spectra]], progress: int) -> str:
     """What to see in the curves."""
     if progress < 100:
         return "The thick curves are the chosen point of the training, the thin ones are now."

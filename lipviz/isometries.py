@@ -89,6 +89,7 @@ class Center(nn.Module):
     """
 
     lipschitz = 1.0
+    mean: Tensor
 
     def __init__(self, mean: Float[Tensor, " c"]) -> None:
         super().__init__()

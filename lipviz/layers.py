@@ -173,8 +173,8 @@ def explicit(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn
 
 
 def _freeze(module: nn.Module, sizes: dict[nn.Module, tuple[int, ...]]) -> nn.Module:
-    if hasattr(module, "freeze"):
-        return module.freeze(sizes.get(module))
+    if callable(freeze := getattr(module, "freeze", None)):
+        return freeze(sizes.get(module))
     if not any(hasattr(m, "freeze") for m in module.modules()):
         return deepcopy(module)
     copy = deepcopy(module)

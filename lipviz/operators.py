@@ -227,6 +227,9 @@ class CircularConv(nn.Module):
         bias: one number for each output channel, or None.
     """
 
+    weight: Tensor
+    bias: Tensor | None
+
     def __init__(self, weight: Float[Tensor, "o c n m"], bias: Tensor | None) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
@@ -277,9 +280,9 @@ def _frozen_conv(W: Tensor, b: Tensor | None, before: int, stride: int, padding_
     return conv if own else Padded(conv, before, padding_mode)
 
 
-def _filled(layer: nn.Module, W: Tensor, b: Tensor | None) -> nn.Module:
+def _filled(layer: nn.Linear | nn.Conv2d, W: Tensor, b: Tensor | None) -> nn.Module:
     with torch.no_grad():
         layer.weight.copy_(W)
-        if b is not None:
+        if b is not None and layer.bias is not None:
             layer.bias.copy_(b)
     return layer

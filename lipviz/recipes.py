@@ -87,7 +87,7 @@ def default_recipe(data: datasets.Data, **changes: float | int) -> Recipe:
         base = {"epochs": 40, "batch": 64, "held_out": 0.1}
     else:
         base = {"epochs": 10, "pad": data.input_shape[1] // 16, "flip": data.input_shape[0] == 3}
-    return Recipe(**{**base, **changes})
+    return Recipe(**{**base, **changes})  # type: ignore[arg-type]
 
 
 def channel_means(x: Tensor) -> Float[Tensor, " c"]:

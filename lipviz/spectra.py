@@ -49,7 +49,9 @@ def spectra(model: nn.Module, input_shape: tuple[int, ...]) -> list[Spectrum]:
     return found
 
 
-def singular_values(module: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, str]:
+def singular_values(
+    module: nn.Linear | nn.Conv2d | Padded | CircularConv, shape: tuple[int, ...]
+) -> tuple[Tensor, str]:
     """(values, method) of one frozen affine layer on inputs of shape `shape`; values descend.
 
     Zero padding has no closed form: the matrix is written out where it is small, and elsewhere the values

@@ -218,7 +218,7 @@ def _layer_gram(folder: str, stamp: float, index: int, frequency: int) -> "Gram"
 def no_runs(pictures: bool = True) -> None:
     """Say that there is nothing to show yet, and how to change that."""
     what, source = ("network for pictures", "digits") if pictures else ("network", "moons")
-    st.info(f"There is no trained {what} here yet. Train one on the next page, or with `lipviz train {source}`.")
+    st.info(f"There is no trained {what} here yet. Train one on the page below, or with `lipviz train {source}`.")
     link("train", "Train a network")
 
 

@@ -30,7 +30,7 @@ def test_bound_is_above_the_truth_and_tight(case):
         assert value <= (1.05 * true if case[0] == "plain" else 1 + 1e-6)
 
 
-@pytest.mark.parametrize("k,stride", itertools.product((2, 3, 5), (1, 2)))
+@pytest.mark.parametrize("k,stride", list(itertools.product((2, 3, 5), (1, 2))))
 def test_large_zero_padded_plain_layers_reach_the_supremum_over_the_torus(k, stride):
     op = Conv(9, 8, k, stride)
     layer = op.freeze(torch.randn(op.shape, dtype=torch.float64), None)
