@@ -10,7 +10,7 @@ A power iteration is a lower bound and never appears here.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -91,14 +91,17 @@ def leaves(frozen: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
     ]
 
 
-def bound_layer(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, str]:
-    """(value, method) of one frozen layer on inputs of shape `shape`; raises ValueError on an unknown module."""
+def bound_layer(module: nn.Module, shape: tuple[int, ...], enough: float = 0.0) -> tuple[float, str]:
+    """(value, method) of one frozen layer on inputs of shape `shape`; raises ValueError on an unknown module.
+
+    A convolution is bounded by several methods, the cheap ones first, until one gives `enough` or less.
+    """
     if type(module) in CONSTANTS:
         return CONSTANTS[type(module)](module), "constant"
     if isinstance(module, nn.Linear) and type(module) is nn.Linear:
         return norm_bound(module.weight.double()), "cholesky"
     if isinstance(module, nn.Conv2d | Padded) and type(module) in (nn.Conv2d, Padded):
-        return _conv_bound(module, shape)
+        return _conv_bound(module, shape, enough)
     if isinstance(module, CircularConv):
         height, width = module.weight.shape[-2:]
         return _symbol_bound(module.weight, (height, width), 1.0), "cholesky at every frequency"
@@ -187,28 +190,37 @@ def _gershgorin_bound(op: Conv, K: Tensor) -> float:
     return math.sqrt(best) * (1 + 4 * U)
 
 
-def _conv_bound(module: nn.Conv2d | Padded, shape: tuple[int, ...]) -> tuple[float, str]:
+def _conv_bound(module: nn.Conv2d | Padded, shape: tuple[int, ...], enough: float) -> tuple[float, str]:
+    """The best of the methods that apply; they are tried until one gives `enough` or is known to be tight."""
+    best = (math.inf, "")
+    for value, method, floor in _candidates(module, shape):
+        best = min(best, (value, method))
+        if best[0] <= max(enough, floor):
+            break
+    return best
+
+
+def _candidates(module: nn.Conv2d | Padded, shape: tuple[int, ...]) -> Iterator[tuple[float, str, float]]:
+    """(bound, method, value below which no further method is worth its time), the cheap ones first."""
     op, K = _geometry(module)
     size = shape[-2:]
-    candidates = []
     folded = op.for_size(size)
-    candidates.append((_gershgorin_bound(folded, K), "gershgorin with the Perron vector"))
+    yield _gershgorin_bound(folded, K), "gershgorin with the Perron vector", 0.0
+    outputs = op.outputs * math.prod(math.ceil(n / op.stride) for n in size)
+    whole = min(op.inputs * math.prod(size), outputs) <= UNROLL
     if op.padding_mode == "circular":
         grid = (size[0] // folded.stride, size[1] // folded.stride)
-        candidates.append((_symbol_bound(folded.fold(K), grid, 1.0), "cholesky at every frequency"))
+        exact = math.inf if folded == op else 0.0
+        yield _symbol_bound(folded.fold(K), grid, 1.0), "cholesky at every frequency", exact
     else:
         reach = folded.fold(K).shape[-1] - 1
         for points in sorted({max(1, 8 * reach), max(1, 24 * reach)}):
             factor = folded.grid_factor(points)
             value = _symbol_bound(folded.fold(K), (points, points), factor)
-            candidates.append((value, "supremum over frequencies"))
-            if min(candidates)[0] <= 1.001 * value / factor:  # the grid itself is a lower bound
-                break
-    outputs = op.outputs * math.prod(math.ceil(n / op.stride) for n in size)
-    exact = op.padding_mode == "circular" and folded == op
-    if not exact and min(op.inputs * math.prod(size), outputs) <= UNROLL:
-        candidates.append((norm_bound(unrolled(module, shape)), "cholesky of the whole matrix"))
-    return min(candidates)
+            # the grid itself is a lower bound over all sizes, so a finer one can gain no more than the factor
+            yield value, "supremum over frequencies", 0.0 if whole else 1.001 * value / factor
+    if whole:
+        yield norm_bound(unrolled(module, shape)), "cholesky of the whole matrix", 0.0
 
 
 def _geometry(module: nn.Conv2d | Padded) -> tuple[Conv, Tensor]:
@@ -237,7 +249,7 @@ def _residual_bound(module: FrozenResidual, shape: tuple[int, ...]) -> tuple[flo
     """x - 2 V D V^T x with 0 <= D <= I has norm at most max(1, 2 ||V||^2 - 1)."""
     if not _adjoint(module.inner, module.outer):
         raise ValueError("a FrozenResidual is bounded only where `outer` is -2 times the adjoint of `inner`")
-    value, method = bound_layer(module.inner, shape)
+    value, method = bound_layer(module.inner, shape, enough=1.0)
     nu = value**2 * (1 + 2 * U)
     # the last factor keeps a Jacobian that is measured in float64 below the bound of 1 it attains
     return max(1.0, (2 * nu - 1) * (1 + 2 * U)) * (1 + 1e-12), f"1 + 2 d, {method}"

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = add("runs", _runs, "list runs with their numbers")
     listing.add_argument("folders", nargs="*", type=Path, help="folders of runs (default: checkpoints and runs)")
     listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.add_argument("--markdown", action="store_true", help="print the table of the README")
 
     spectra = add("spectra", _spectra, "singular values and bound of every layer of a run")
     spectra.add_argument("run", type=Path)
@@ -175,6 +176,12 @@ def _runs(options: argparse.Namespace) -> None:
     rows = [_numbers(run) for run in runs.find(*folders)]
     if options.json:
         print(json.dumps(rows, indent=2))
+    elif options.markdown and rows:
+        lines = [
+            [f"`{row['run']}`", *(str(v) for k, v in row.items() if k not in ("run", "layer", "state"))] for row in rows
+        ]
+        header = ["run", *(k for k in rows[0] if k not in ("run", "layer", "state"))]
+        print("\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *lines]))
     elif rows:
         print(_table(rows))
         print("accuracies on the whole test set, in %; certified at k/255 in the l2 norm, inputs in [0, 1]")
@@ -188,8 +195,10 @@ def _numbers(run: "Run") -> dict[str, object]:
     row: dict[str, object] = {"run": run.name, "layer": run.spec.layer, "state": run.config["state"]}
     row["clean"] = _percent(results.get("accuracy"))
     row |= {f"{k}/255": _percent(results.get("certified", {}).get(str(k))) for k in MARKS}
-    row["test images"] = results.get("test_images", "-")
-    return row | {"epochs": run.config.get("epoch", "-"), "train s": run.config.get("train_seconds", "-")}
+    row |= {"test images": results.get("test_images", "-"), "epochs": run.config.get("epoch", "-")}
+    recipe = run.config["recipe"]
+    row["lr"] = recipe.get("lr", "-") if isinstance(recipe, dict) else "-"
+    return row | {"train s": round(run.config.get("train_seconds", 0))}
 
 
 def _spectra(options: argparse.Namespace) -> None:

@@ -254,13 +254,16 @@ def told(run: runs.Run) -> str:
     if said == "queued":
         before = [other.name for other in line(run.folder.parent)]
         place = before.index(run.name) if run.name in before else 0
-        return f"waits for its turn, {place} before it" if place else "starts, as soon as no other run trains"
+        return (
+            f"waits for its turn, {place} before it" if place else "is next: it starts as soon as no other run trains"
+        )
     if stopping(run):
         return "stops after the step it is in"
     if said == "failed":
         return f"failed ({run.config.get('error', 'no reason was written')}); resume it, or start another"
+    left = seconds_left(run) if said == "running" else None
     ends = {
-        "running": f"trains on {hardware}",
+        "running": f"trains on {hardware}" + (f", about {duration(left)} left" if left is not None else ""),
         "stopped": "was stopped; resume it to continue from its last evaluation",
         "interrupted": "was interrupted: its process is gone; resume it to continue from its last evaluation",
         "finished": f"finished, trained on {hardware} in {duration(float(run.config.get('train_seconds', 0)))}",
@@ -270,14 +273,17 @@ def told(run: runs.Run) -> str:
 
 def row(run: runs.Run) -> dict[str, Any]:
     """A run in a table: its state and how far it is; accuracy on held-out data, in percent."""
-    accuracy = run.metrics.get("accuracy", [])
+    try:
+        measured = run.metrics
+    except runs.RunError:  # said where the run itself is shown
+        measured = {}
     return {
         "run": run.name,
         "state": "stopping" if stopping(run) else state(run),
         "epoch": f"{run.config.get('epoch', 0)} / {total_epochs(run)}",
-        "held-out accuracy (%)": round(100 * float(accuracy[-1]), 1) if len(accuracy) else None,
+        "held-out accuracy (%)": round(100 * float(measured["accuracy"][-1]), 1) if measured else None,
         "seconds": run.config.get("train_seconds"),
-        "on": run.config.get("hardware"),
+        "on": run.config.get("hardware", ""),
     }
 
 
@@ -286,14 +292,12 @@ def facts(run: runs.Run) -> list[tuple[str, str, str]]:
     last = {key: float(column[-1]) for key, column in run.metrics.items() if len(column)}
     if not last:
         return []
-    left = seconds_left(run) if state(run) == "running" else None
     return [
         ("epoch", f"{last['epoch']:.0f} / {total_epochs(run)}", "of the last evaluation"),
         ("clean", f"{100 * last['accuracy']:.1f} %", "accuracy on held-out data"),
         ("certified", f"{100 * last['certified_36']:.1f} %", "correct with a radius above 36/255 (l2), held-out data"),
         ("bound", f"{last['bound']:.4g}", "proved Lipschitz bound of the whole network, l2"),
         ("inputs per second", f"{last['images_per_second']:,.0f}", "training only, without the evaluations"),
-        *([("time left", duration(left), "of training, from the pace so far")] if left is not None else []),
     ]
 
 
@@ -396,7 +400,7 @@ def _trains_outside(run: runs.Run) -> bool:
 def duration(seconds: float) -> str:
     """In words.
 
-    >>> duration(5.2), duration(150), duration(9000)
+    >>> duration(5.2), duration(150.0), duration(9000.0)
     ('5 s', '2.5 min', '2.5 h')
     """
     for unit, size in (("h", 3600), ("min", 60)):

@@ -203,15 +203,15 @@ def layer(folder: str | Path, index: int, frequency: int = 0) -> Gram:
     row = runs.load(folder).spec.layer
     with torch.no_grad():
         if isinstance(module, Orthogonal):
-            Q = module.matrices(() if isinstance(module.op, Dense) else (GRID, GRID))
-            Q = Q if Q.ndim == 2 else Q[:, :, frequency, frequency]
-            G, t, q = (Q.mH @ Q if Q.shape[1] <= Q.shape[0] else Q @ Q.mH), None, None
+            F = module.matrices(() if isinstance(module.op, Dense) else (GRID, GRID))
+            F = F if F.ndim == 2 else F[:, :, frequency, frequency]
+            G, t, q = (F.mH @ F if F.shape[1] <= F.shape[0] else F @ F.mH), None, None
         else:
             G, t, q = module.condition() if module.rule else (_gram(module), None, None)
             if G.ndim == 4:
                 G = symbol(G, (GRID, GRID), G.shape[-1] // 2).unflatten(0, (GRID, -1))[frequency, frequency]
-    arrays = [None if x is None else x.numpy() for x in (G, t, q)]
-    return Gram(*arrays, row, not isinstance(module.op, Dense))
+    T, Q = (None if x is None else x.numpy() for x in (t, q))
+    return Gram(G.numpy(), T, Q, row, not isinstance(module.op, Dense))
 
 
 def notice(G: NDArray, q: NDArray) -> str:

@@ -59,11 +59,12 @@ class Run:
 
     folder: Path
     config: dict[str, Any]
+    alias: str = ""
 
     @property
     def name(self) -> str:
-        """The name of the folder."""
-        return self.folder.name
+        """The alias where one was given to tell two runs apart, else the name of the folder."""
+        return self.alias or self.folder.name
 
     @cached_property
     def spec(self) -> Spec:

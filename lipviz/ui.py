@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,10 @@ def all_runs(finished: bool = False, images: bool = False) -> list["Run"]:
     """The runs that ship and those trained here, by name; on request only finished ones, or those of pictures."""
     from lipviz import runs
 
-    found = runs.find(CHECKPOINTS, runs_folder())
+    found = runs.find(CHECKPOINTS)
+    shipped = {run.name for run in found}
+    own = runs.find(runs_folder())
+    found += [replace(run, alias=f"{run.name} (trained here)") if run.name in shipped else run for run in own]
     if finished:
         found = [run for run in found if run.config["state"] == "finished"]
     if images:
@@ -260,40 +264,3 @@ def _certificates(folder: str, stamp: float) -> "Certificates | None":
 
     found = load(folder).certificates
     return found if found is not None and len(found.radius) else None
-
-
-def training_form(key: str) -> dict[str, Any]:
-    """What a new run is made of: the arguments of jobs.start; `source` may be an uploaded file, or None yet."""
-    from lipviz import jobs
-    from lipviz.data import NAMES
-    from lipviz.layers import LAYERS
-
-    bound: dict[str, Any] = {"bind": "query-params"}
-    kinds = [*NAMES, "zip of pictures"]
-    source = st.segmented_control("Data", kinds, default=kinds[0], required=True, key=f"{key}_data", wrap=True, **bound)
-    if source == kinds[-1]:
-        source = st.file_uploader("Folders named after classes, in a zip", "zip", key=f"{key}_zip", max_upload_size=8)
-    titles = {row.title: name for name, row in LAYERS.items()}
-    names = list(titles)
-    title = st.selectbox("Layer", names, names.index(LAYERS["aol"].title), key=f"{key}_layer", **bound)
-    sizes = {}
-    with st.container(horizontal=True):
-        for name, start, step in (("epochs", 50, 10), ("width", 64, 2), ("seed", 0, 1)):
-            low, high = jobs.LIMITS[name]
-            sizes[name] = st.number_input(
-                name.capitalize(), low, high, start, step, key=f"{key}_{name}", width=130, **bound
-            )
-    devices = jobs.devices()
-    device = st.segmented_control("Device", devices, default="auto", required=True, key=f"{key}_device", **bound)
-    return {"source": source, "layer": titles[title], "device": device, **sizes}
-
-
-def training_curve(run: "Run", name: str) -> None:
-    """The numbers of a run so far, and its curves."""
-    from lipviz import jobs
-    from lipviz.figures import training
-
-    numbers(jobs.facts(run))
-    columns = {key: column for key, column in run.metrics.items() if key != "seconds"}
-    figure = training([{"name": run.name, "row": run.spec.layer, **columns}], dark=dark())
-    show(figure, name, f"Accuracy, certified accuracy and loss of {run.name} over its epochs")

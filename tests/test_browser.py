@@ -107,7 +107,9 @@ def photo():
 
 def upload(page, name, content):
     """Choose a file of one's own on the page Certify an image."""
-    page.goto("/certify?ci_from=Upload")
+    page.goto("/certify")
+    settled(page)
+    page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload")).first.click()
     settled(page)
     page.set_input_files("input[type=file]", {"name": name, "mimeType": "image/jpeg", "buffer": content})
     page.wait_for_timeout(1500)

@@ -15,7 +15,7 @@ from lipviz.recipes import Recipe
 from lipviz.spectra import spectra
 from lipviz.train import train
 
-PAGES = Path(__file__).parents[1] / "pages"
+SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
 NONSENSE = ["", "EVIL", "-1", "1e99", "<script>alert(1)</script>", "../../etc/passwd", "nan"]
 KEYS = {
     "discs": "gd_source gd_view gd_rule gd_n gd_seed gd_w gd_q1 gd_q5 gd_layer gd_wave gd_scale",
@@ -50,7 +50,8 @@ def open_page(monkeypatch, trained, tmp_path):
     def opened(page, root=trained, shipped=tmp_path / "none", **parameters):
         monkeypatch.setenv("LIPVIZ_RUNS", str(root))
         monkeypatch.setattr(ui, "CHECKPOINTS", Path(shipped))
-        at = AppTest.from_file(PAGES / f"{page}.py", default_timeout=60)
+        at = AppTest.from_file(SHELL, default_timeout=60)
+        at.switch_page(f"../pages/{page}.py")
         for key, value in parameters.items():
             at.query_params[key] = value
         at.run()
@@ -197,7 +198,7 @@ def test_spectra_of_everything(open_page):
     at = open_page("spectra", sp_runs=["noise-aol", "noise-sll", "noise-cayley", "noise-plain"])
     assert not at.error and len(at.dataframe) == 2
     assert set(at.dataframe[0].value["kind"]) == {"affine", "residual"}
-    assert [metric.label for metric in at.metric] == ["noise-aol", "noise-cayley", "noise-plain", "noise-sll"]
+    assert {metric.label for metric in at.metric} == {"noise-aol", "noise-cayley", "noise-plain", "noise-sll"}
 
 
 def test_spectra_chips(open_page):
