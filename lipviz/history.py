@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipviz.bounds import Bound
+from lipviz.pictures import rounded_up
 from lipviz.runs import Run
 from lipviz.spectra import Spectrum
 
@@ -75,7 +76,7 @@ def table(run: Run, spectra: Spectra, bound: Bound) -> list[dict[str, Any]]:
             "smallest": round(float(s.values[-1]), 4),
             "distance to orthogonal": round(s.distance, 4),
             "singular values": _method(s.method),
-            "bound": round(bounds[s.layer].value, 6),
+            "bound": rounded_up(bounds[s.layer].value, 6),
             "bound by": bounds[s.layer].method,
         }
         for i, s in enumerate(spectra, 1)

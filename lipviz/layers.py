@@ -186,10 +186,12 @@ def _freeze(module: nn.Module, sizes: dict[nn.Module, tuple[int, ...]]) -> nn.Mo
 def _image_sizes(model: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, tuple[int, ...]]:
     """Height and width of the input of every module, seen by running one zero input through the model."""
     sizes: dict[nn.Module, tuple[int, ...]] = {}
-    hooks = [
-        m.register_forward_pre_hook(lambda m, args: sizes.update({m: tuple(args[0].shape[2:])}))
-        for m in model.modules()
-    ]
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if inputs:
+            sizes[module] = tuple(inputs[0].shape[2:])
+
+    hooks = [module.register_forward_pre_hook(note) for module in model.modules()]
     reference = next(iter(model.state_dict().values()), torch.zeros(()))
     try:
         model(torch.zeros(1, *input_shape, dtype=reference.dtype, device=reference.device))
