@@ -59,7 +59,7 @@ LAYERS: dict[str, Row] = {
         "Meunier et al., ICML 2022", _residual(spectral),
     ),
     "sll": Row(
-        "SLL", "gershgorin", "residual", "t_i = sum_j |W^T W|_ij q_j / q_i", "bounded",
+        "SLL", "sll", "residual", "t_i = sum_j |W^T W|_ij q_j / q_i", "bounded",
         "Araujo et al., ICLR 2023", _residual(sll),
     ),
     "cayley": Row(

@@ -51,12 +51,17 @@ def show_curves(curves: Sequence[Curve], eps: float, unit: str) -> None:
 
 
 def show_histogram(curves: Sequence[Curve], unit: str) -> None:
-    """How often each radius occurs among the right answers."""
+    """How often each radius occurs among the right answers; runs that would fill one bin are told, not drawn."""
     from lipviz import figures
 
-    figure = figures.radius_histogram(curves, _marks(unit), ui.dark())
+    end = max(float(c["radius"].max()) for c in curves)
+    wide = [c for c in curves if c["radius"].max() > end / 30]
+    figure = figures.radius_histogram(wide, _marks(unit), ui.dark())
     figure.update_layout(height=420)  # as high as the curve beside it
     ui.show(_in_unit(figure, "certified radius", unit), "radii", "Histogram of the certified radii of right answers.")
+    for c in curves:
+        if c["radius"].max() <= end / 30:
+            st.caption(f"Not drawn: {ui.literal(c['name'])}, whose radii all lie below {c['radius'].max():.2g}.")
 
 
 def summary(curves: Sequence[Curve], eps: float) -> list[dict[str, Any]]:

@@ -44,9 +44,11 @@ with right:
 
 here, shipped = jobs.listing(root), ui.all_runs(finished=True)
 with left:
+    names = [run.name for run in here]
+    # drawn even when empty: only a menu that is there already writes the run that starts next into the address
+    first = names[0] if here else "none yet"
+    name = st.selectbox("Run", names, None, key="tr_run", placeholder=first, bind="query-params")
     if here:
-        names = [run.name for run in here]
-        name = st.selectbox("Run", names, None, key="tr_run", placeholder=names[0], bind="query-params")
         run = here[names.index(name) if name else 0]
         active = jobs.active(run)
         st.fragment(live, run_every=1 if active else None)(str(run.folder), active)

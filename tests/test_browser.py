@@ -91,7 +91,7 @@ def figure(page, name):
     page.wait_for_selector(".js-plotly-plot .main-svg")
     return page.evaluate(
         "n => JSON.parse(JSON.stringify(document.querySelectorAll('.js-plotly-plot')[n].data.map("
-        "t => ({name: t.name, x: Array.from(t.x?._inputArray ?? t.x ?? [])}))))",
+        "t => ({name: t.name ?? '', x: Array.from(t.x?._inputArray ?? t.x ?? [])}))))",
         name,
     )
 

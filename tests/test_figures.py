@@ -208,3 +208,15 @@ def test_training_shows_percent_above_loss():
     assert certified.name == "a: certified at 36/255" and certified.line.dash == "dash"
     np.testing.assert_allclose(loss.y, _metrics()[0]["train_loss"])
     assert (clean.yaxis, loss.yaxis) == ("y", "y2")
+
+
+def test_rows_of_a_family_share_a_colour_and_differ_in_dash_and_marker():
+    from lipviz.layers import LAYERS
+
+    families = {}
+    for name, row in LAYERS.items():
+        families.setdefault(row.family, []).append(figures.STYLE[name])
+    for styles in families.values():
+        assert len({style.colour for style in styles}) == 1
+        assert len({style.dash for style in styles}) == len({style.marker for style in styles}) == len(styles)
+    assert len({styles[0].colour for styles in families.values()}) == len(families)
