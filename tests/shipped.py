@@ -17,11 +17,11 @@ def whole_test_set(folder, shape):
     """(images, labels) of the test folder alone: the training images are not read."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        (root / "test").symlink_to(folder / "test")
         for label in sorted(p for p in (folder / "test").iterdir() if p.is_dir()):
-            (root / "train" / label.name).mkdir(parents=True)
-            first = next(p for p in sorted(label.iterdir()) if p.is_file())
-            (root / "train" / label.name / first.name).symlink_to(first)
+            for part, files in (("test", sorted(label.iterdir())), ("train", sorted(label.iterdir())[:1])):
+                (root / part / label.name).mkdir(parents=True)
+                for file in files:
+                    (root / part / label.name / file.name).symlink_to(file)
         loaded = data.load(root, shape)
     return loaded.x_test, loaded.y_test
 

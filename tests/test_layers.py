@@ -27,6 +27,7 @@ def ascend(layer, shape, steps=100):
         optimizer.step()
 
 
+@pytest.mark.slow
 @ids
 def test_norm_after_random_perturbation(case):
     layer, shape = make(case)
@@ -36,6 +37,7 @@ def test_norm_after_random_perturbation(case):
         assert norm(layer, shape) <= 1 + 1e-9
 
 
+@pytest.mark.slow
 @ids
 def test_norm_after_training_that_tries_to_break_it(case):
     layer, shape = make(case)
