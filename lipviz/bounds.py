@@ -10,7 +10,8 @@ A power iteration is a lower bound and never appears here.
 """
 
 import math
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -60,10 +61,19 @@ def bound(model: nn.Module, input_shape: tuple[int, ...]) -> Bound:
 
 def freeze64(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     """`explicit(model)` in float64 on the CPU, from a copy; raises ValueError on weights that are not finite."""
+    for module in model.modules():
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            raise ValueError(
+                f"{type(module).__name__} has a forward hook or a forward of its own: no bound covers that"
+            )
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"weights must be finite, got NaN or infinity in {name!r}")
-    return explicit(deepcopy(model).cpu().double(), input_shape)
+    frozen = explicit(deepcopy(model).cpu().double(), input_shape)
+    for module in frozen.modules():
+        if hasattr(module, "inplace"):  # the caller's images are not ours to change
+            module.inplace = False  # type: ignore[assignment]
+    return frozen
 
 
 def bound_frozen(frozen: nn.Module, input_shape: tuple[int, ...]) -> Bound:
@@ -75,9 +85,28 @@ def bound_frozen(frozen: nn.Module, input_shape: tuple[int, ...]) -> Bound:
         layers.append(LayerBound(name, value, method))
         with torch.no_grad():
             x = module(x)
-    product = math.prod(layer.value for layer in layers)
-    slack = 1 if all(layer.value in (0, 1) for layer in layers) else 1 + 2 * len(layers) * U
-    return Bound(product * slack, tuple(layers))
+    return Bound(product([layer.value for layer in layers]), tuple(layers))
+
+
+def product(values: Sequence[float]) -> float:
+    """The product of factors >= 0, rounded up, without underflow; raises ValueError where it overflows.
+
+    >>> product([1e-200, 1e-200, 1e300]) >= 1e-100
+    True
+    """
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError("the weights are too large: the bound of a layer overflows")
+    if 0 in values or all(value == 1 for value in values):
+        return float(all(values))
+    mantissas, exponents = zip(*map(math.frexp, values), strict=True)
+    mantissa, exponent = 1.0, sum(exponents)
+    for m in mantissas:  # renormalised, so that a thousand factors do not underflow either
+        mantissa, shift = math.frexp(mantissa * m)
+        exponent += shift
+    try:
+        return max(math.ldexp(mantissa * (1 + 2 * len(values) * U), exponent), sys.float_info.min)
+    except OverflowError:
+        raise ValueError("the weights are too large: the product of the layer bounds overflows") from None
 
 
 def leaves(frozen: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
@@ -86,7 +115,8 @@ def leaves(frozen: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
         return [(prefix or "model", frozen)]
     return [
         leaf
-        for name, child in frozen.named_children()
+        for name, child in frozen._modules.items()  # not named_children, which leaves out a module used twice
+        if child is not None
         for leaf in leaves(child, f"{prefix}.{name}" if prefix else name)
     ]
 
@@ -131,7 +161,7 @@ def norm_bound(F: Inexact[Tensor, "*batch m n"]) -> float:
         raise ValueError("weights must be finite, got NaN or infinity")
     if peak == 0:
         return 0.0
-    scale = 2.0 ** math.frexp(peak)[1]  # a power of two: dividing by it is exact
+    scale = 2.0 ** (math.frexp(peak)[1] - 1)  # a power of two: dividing by it is exact
     F = F / scale
     m, n = F.shape[-2:]
     G = F.mH @ F
@@ -178,6 +208,11 @@ def _symbol_bound(K: Tensor, grid: tuple[int, int], factor: float) -> float:
 
 def _gershgorin_bound(op: Conv, K: Tensor) -> float:
     """sqrt of max_i (A q)_i / q_i with A the magnitudes of the Gram kernel, q its Perron vector: any size."""
+    peak = float(K.abs().max())
+    if peak == 0:
+        return 0.0
+    scale = 2.0 ** (math.frexp(peak)[1] - 1)
+    K = K / scale
     best = math.inf
     folded = op.fold(K)
     reach = folded.abs().sum((2, 3))
@@ -187,7 +222,7 @@ def _gershgorin_bound(op: Conv, K: Tensor) -> float:
         A = A + gamma(terms) * (reach.mT @ reach if side == "in" else reach @ reach.mT)
         q = sdp.perron(A)
         best = min(best, float((A @ q / q).max()) * (1 + gamma(4 * len(q) + 8)))
-    return math.sqrt(best) * (1 + 4 * U)
+    return math.sqrt(best) * (1 + 4 * U) * scale
 
 
 def _conv_bound(module: nn.Conv2d | Padded, shape: tuple[int, ...], enough: float) -> tuple[float, str]:
@@ -207,7 +242,8 @@ def _candidates(module: nn.Conv2d | Padded, shape: tuple[int, ...]) -> Iterator[
     folded = op.for_size(size)
     yield _gershgorin_bound(folded, K), "gershgorin with the Perron vector", 0.0
     outputs = op.outputs * math.prod(math.ceil(n / op.stride) for n in size)
-    whole = min(op.inputs * math.prod(size), outputs) <= UNROLL
+    inputs = op.inputs * math.prod(size)
+    whole = min(inputs, outputs) <= UNROLL and inputs <= 4 * UNROLL
     if op.padding_mode == "circular":
         grid = (size[0] // folded.stride, size[1] // folded.stride)
         exact = math.inf if folded == op else 0.0
@@ -237,12 +273,13 @@ def _geometry(module: nn.Conv2d | Padded) -> tuple[Conv, Tensor]:
     return Conv(conv.in_channels, conv.out_channels, k, conv.stride[0], mode), conv.weight.detach().double()
 
 
-def unrolled(module: nn.Module, shape: tuple[int, ...]) -> Float[Tensor, "m n"]:
-    """The matrix of an affine layer, without its bias, by running it on unit inputs: slow and obvious."""
+def unrolled(module: nn.Conv2d | Padded, shape: tuple[int, ...]) -> Float[Tensor, "m n"]:
+    """The matrix of a convolution, without its bias, by running it on unit inputs: slow and obvious."""
+    linear = deepcopy(module)
+    (linear.conv if isinstance(linear, Padded) else linear).bias = None
     n = math.prod(shape)
     with torch.no_grad():
-        zero = module(torch.zeros(1, *shape, dtype=torch.float64))
-        return (module(torch.eye(n, dtype=torch.float64).view(n, *shape)) - zero).flatten(1).mT
+        return linear(torch.eye(n, dtype=torch.float64).view(n, *shape)).flatten(1).mT
 
 
 def _residual_bound(module: FrozenResidual, shape: tuple[int, ...]) -> tuple[float, str]:
@@ -274,19 +311,21 @@ def _padding(layer: nn.Conv2d | Padded) -> tuple[int, str, Tensor]:
 
 
 def _leaky(module: nn.LeakyReLU) -> float:
+    if not math.isfinite(module.negative_slope):
+        raise ValueError(f"the slope of a LeakyReLU must be finite to be bounded, got {module.negative_slope}")
     return max(1.0, abs(module.negative_slope))
 
 
 def _average(module: nn.AvgPool2d) -> float:
     k, s = module.kernel_size, module.stride
-    if not (isinstance(k, int) and k == s and module.padding == 0):
+    if not (isinstance(k, int) and k == s and module.padding == 0 and not module.ceil_mode):
         raise ValueError(f"only average pooling of square blocks that do not overlap is bounded, got {module}")
     return k / abs(module.divisor_override or k * k)
 
 
 def _max_pool(module: nn.MaxPool2d) -> float:
     k, s = module.kernel_size, module.stride
-    if not (isinstance(k, int) and isinstance(s, int) and module.dilation == 1):
+    if not (isinstance(k, int) and isinstance(s, int) and module.dilation == 1 and not module.return_indices):
         raise ValueError(f"only max pooling of square blocks without dilation is bounded, got {module}")
     return float(math.ceil(k / s))
 

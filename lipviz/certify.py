@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lipviz.bounds import CONSTANTS, Bound, U, bound_frozen, freeze64, gamma, leaves
+from lipviz.bounds import CONSTANTS, Bound, U, bound_frozen, freeze64, gamma, leaves, product
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import Center, Pool
 from lipviz.operators import CircularConv, Padded
@@ -65,7 +65,7 @@ class Certifier:
         self.head = last if type(last) is nn.Linear else None
         self.distance = None if self.head is None else _pairwise(self.head.weight)
         body = self.bound.layers[:-1] if self.head is not None else self.bound.layers
-        self.body = math.prod(layer.value for layer in body) * (1 + 2 * len(body) * U)
+        self.body = product([layer.value for layer in body])
 
     @torch.no_grad()
     def __call__(self, images: Tensor, batch: int = 256) -> Certificate:
@@ -85,15 +85,19 @@ class Certifier:
         e = torch.zeros(len(x), dtype=torch.float64)
         for module, layer, absolute in zip(self.modules, self.bound.layers, self._absolute, strict=True):
             y = module(x)
-            e = (layer.value * e + rounding(module, absolute, layer.value, x)) * (1 + 8 * U)
+            e = (layer.value * e + rounding(module, absolute, layer.value, x, y)) * (1 + 8 * U)
             x = y
-        return x, e
+        if x.ndim != 2 or x.shape[1] < 2:
+            raise ValueError(
+                f"a classifier has at least two logits an image, got outputs of shape {tuple(x.shape[1:])}"
+            )
+        return x, e + 4 * U * x.abs().amax(1)  # the last term: of the differences taken below
 
     def radius(self, s: Float[Tensor, "b k"], e: Float[Tensor, " b"], label: Tensor) -> Float[Tensor, " b"]:
         """min_j (s_y - s_j - 2 e) / (L ||w_y - w_j||), rounded down and not below 0."""
         gap = s.gather(1, label[:, None]) - s - 2 * e[:, None]
         distance = math.sqrt(2) if self.distance is None else self.distance[label]
-        r = gap / (self.body * distance)
+        r = torch.where(gap > 0, gap / (self.body * distance), 0.0)  # equal rows, and a zero body: 0 / 0
         r = r.scatter(1, label[:, None], math.inf).amin(1)
         return (r * (1 - 16 * U)).clamp_min(0)
 
@@ -130,33 +134,42 @@ def absolute_norm(module: nn.Module) -> float:
     return 0.0
 
 
-def rounding(module: nn.Module, absolute: float, value: float, x: Tensor) -> Float[Tensor, " b"]:
+def rounding(module: nn.Module, absolute: float, value: float, x: Tensor, y: Tensor) -> Float[Tensor, " b"]:
     """Bound of || fl(layer(x)) - layer(x) || for each x: gamma_{n + 1} (|| |A| || ||x|| + ||b||) for inner products.
 
     The FFT has no error bound entry by entry; norm-wise it is a small multiple of u log2(size)
-    (Higham, Accuracy and Stability, section 24.1), taken here with the constant 8 for each transform.
+    (Higham, Accuracy and Stability, section 24.1), taken here with the constant 8 for each transform, and as if
+    the error of the kernel's transform fell on a single frequency.
+
+    Args:
+        module: a frozen layer.
+        absolute: `absolute_norm` of it.
+        value: its Lipschitz bound.
+        x: its input, float64.
+        y: its output, for the shape.
     """
     size = x.flatten(1).norm(dim=1) * (1 + 1e-9)
     if isinstance(module, CircularConv):
-        channels, (n, m) = module.weight.shape[1], module.weight.shape[-2:]
-        relative = 3 * 8 * U * math.log2(2 * n * m) + gamma(4 * channels)
-        return relative * value * math.sqrt(min(module.weight.shape[:2])) * size + U * _bias(module, x)
+        (out, channels), (n, m) = module.weight.shape[:2], module.weight.shape[-2:]
+        relative = 3 * 8 * U * math.log2(2 * n * m) * math.sqrt(n * m) + gamma(4 * channels)
+        return relative * value * math.sqrt(min(out, channels)) * size + U * _bias(module, y)
     if isinstance(module, FrozenResidual):
-        inner = rounding(module.inner, absolute, 0.0, x)
-        middle = absolute * size + _bias(module.inner, x) + inner
-        return 2 * absolute * inner + gamma(_terms(module.outer)) * 2 * absolute * middle + 4 * U * size
+        bias = _bias(module.inner, x)  # as many places as the input has: a residual row keeps the image size
+        inner = gamma(_terms(module.inner)) * (absolute * size + bias)
+        middle = absolute * size + bias + inner
+        return 2 * absolute * inner + gamma(_terms(module.outer)) * 2 * absolute * middle + 8 * U * (size + middle)
     if type(module) in (nn.Linear, nn.Conv2d, Padded):
-        return gamma(_terms(module)) * (absolute * size + _bias(module, x))
-    if type(module) is Center:
-        return U * (size + _spread(module.mean, x))
-    if type(module) is Pool:
-        return gamma(module.size**2 + 1) * module.size * size
-    if type(module) in CONSTANTS:  # comparisons, permutations, zeros; tanh and its like to a few units
-        return 4 * U * size if type(module) not in EXACT else torch.zeros_like(size)
+        return gamma(_terms(module)) * (absolute * size + _bias(module, y))
+    if isinstance(module, Center):
+        return U * (size + _spread(module.mean, y))
+    if isinstance(module, Pool | nn.AvgPool2d):
+        k = module.size if isinstance(module, Pool) else int(module.kernel_size)  # type: ignore[arg-type]
+        return gamma(k * k + 2) * value * size
+    if isinstance(module, nn.Tanh | nn.Sigmoid | nn.LeakyReLU):  # a few units in the last place
+        return 4 * U * (max(1.0, value) * size + math.sqrt(y[0].numel()))
+    if type(module) in CONSTANTS:  # comparisons, permutations, zeros
+        return torch.zeros_like(size)
     raise ValueError(f"no rounding error is known for {type(module).__name__}")
-
-
-EXACT = tuple(t for t in CONSTANTS if t.__name__ not in ("Tanh", "Sigmoid", "LeakyReLU", "AvgPool2d"))
 
 
 def _terms(module: nn.Module) -> int:
@@ -166,19 +179,21 @@ def _terms(module: nn.Module) -> int:
     return layer.weight[0].numel() + 2
 
 
-def _bias(module: nn.Module, x: Tensor) -> float:
-    """Norm of the bias spread over the output image, which has at most the pixels of the input."""
+def _bias(module: nn.Module, y: Tensor) -> float:
+    """Norm of the bias as it is spread over the output."""
     layer = module.conv if isinstance(module, Padded) else module
-    return _spread(layer.bias, x) if isinstance(layer.bias, Tensor) else 0.0
+    return _spread(layer.bias, y) if isinstance(layer.bias, Tensor) else 0.0
 
 
-def _spread(vector: Tensor, x: Tensor) -> float:
-    return float(vector.norm()) * math.sqrt(math.prod(x.shape[2:])) * (1 + 1e-9)
+def _spread(vector: Tensor, y: Tensor) -> float:
+    return float(vector.norm()) * math.sqrt(y[0].numel() / vector.numel()) * (1 + 1e-9)
 
 
 def _pairwise(W: Float[Tensor, "k n"]) -> Float[Tensor, "k k"]:
-    """||w_i - w_j||, rounded up."""
-    return (W[:, None] - W[None]).norm(dim=2) * (1 + gamma(W.shape[1] + 4))
+    """||w_i - w_j||, rounded up; scaled by the largest entry first, since squares may underflow."""
+    scale = 2.0 ** (math.frexp(float(W.abs().max()))[1] - 1)  # a power of two: dividing by it is exact
+    W = W / scale
+    return (W[:, None] - W[None]).norm(dim=2) * (1 + gamma(W.shape[1] + 8)) * scale
 
 
 def _margin(s: Float[Tensor, "b k"], label: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -118,7 +118,7 @@ class Affine(Scaled):
 
     def forward(self, x: Tensor) -> Tensor:
         """W T^{-1/2} x + b."""
-        return self.op(self.scaled(x.shape[2:]), x, self.bias)
+        return self.op(self.scaled(x.shape[-2:]), x, self.bias)
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
         """A plain torch layer with W T^{-1/2} as its weight."""
@@ -141,7 +141,7 @@ class Residual(Scaled):
 
     def forward(self, x: Tensor) -> Tensor:
         """X - 2 V relu(V^T x + b')."""
-        V = self.scaled(x.shape[2:])
+        V = self.scaled(x.shape[-2:])
         return x - 2 * self.op.adjoint(V, torch.relu(self.op(V, x, self.bias)))
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
@@ -206,7 +206,7 @@ class Orthogonal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Q x + b."""
-        Q = self.matrices(x.shape[2:])
+        Q = self.matrices(x.shape[-2:])
         return self.op(Q, x, self.bias) if isinstance(self.op, Dense) else fft_correlate(Q, x, self.bias)
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:

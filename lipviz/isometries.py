@@ -96,7 +96,9 @@ class Center(nn.Module):
         self.register_buffer("mean", mean)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Subtract the mean of each channel."""
+        """Subtract the mean of each channel; raises ValueError where there is not one mean for each."""
+        if x.shape[1] != len(self.mean):
+            raise ValueError(f"Center holds {len(self.mean)} means, one a channel, got {x.shape[1]} channels")
         return x - self.mean.view(-1, *[1] * (x.ndim - 2))
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from lipviz.forms import Affine, Operator, Orthogonal, Residual, Rule, aol, sll, spectral
+from lipviz.isometries import UnitRows
 from lipviz.operators import Conv, Dense
 
 
@@ -151,6 +152,9 @@ def _equal_widths(name: str, row: Row, inputs: int, outputs: int) -> None:
         )
 
 
+FREEZABLE = (Affine, Residual, Orthogonal, UnitRows)
+
+
 @torch.no_grad()
 def explicit(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn.Module:
     """The same function as `model` with every T, inverse and normalisation absorbed into plain torch layers.
@@ -173,29 +177,32 @@ def explicit(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn
 
 
 def _freeze(module: nn.Module, sizes: dict[nn.Module, tuple[int, ...]]) -> nn.Module:
-    if callable(freeze := getattr(module, "freeze", None)):
-        return freeze(sizes.get(module))
-    if not any(hasattr(m, "freeze") for m in module.modules()):
-        return deepcopy(module)
+    if isinstance(module, FREEZABLE) and type(module) in FREEZABLE:  # a subclass may compute anything
+        return module.freeze(sizes.get(module))
     copy = deepcopy(module)
-    for name, child in module.named_children():
-        setattr(copy, name, _freeze(child, sizes))
+    for name, child in module._modules.items():  # not named_children, which leaves out a module used twice
+        if child is not None:
+            setattr(copy, name, _freeze(child, sizes))
     return copy
 
 
 def _image_sizes(model: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, tuple[int, ...]]:
-    """Height and width of the input of every module, seen by running one zero input through the model."""
+    """Height and width of the input of every layer, seen by running one zero input through a copy of the model."""
+    twin = deepcopy(model).eval()
+    original = dict(zip(twin.modules(), model.modules(), strict=True))
     sizes: dict[nn.Module, tuple[int, ...]] = {}
 
     def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        if inputs:
-            sizes[module] = tuple(inputs[0].shape[2:])
+        size = tuple(inputs[0].shape[2:])
+        if sizes.setdefault(original[module], size) != size:
+            raise ValueError(
+                f"one {type(module).__name__} layer is used on images of two sizes, {sizes[original[module]]} and "
+                f"{size}: give each place a layer of its own"
+            )
 
-    hooks = [module.register_forward_pre_hook(note) for module in model.modules()]
+    for module in twin.modules():
+        if isinstance(module, FREEZABLE):
+            module.register_forward_pre_hook(note)
     reference = next(iter(model.state_dict().values()), torch.zeros(()))
-    try:
-        model(torch.zeros(1, *input_shape, dtype=reference.dtype, device=reference.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    twin(torch.zeros(1, *input_shape, dtype=reference.dtype, device=reference.device))
     return sizes

@@ -37,10 +37,10 @@ def bounded(W: Tensor, gain: Float[Tensor, ""], limit: float) -> Tensor:
 
 
 def normalised(W: Tensor) -> Tensor:
-    """W divided by its largest magnitude, which is held constant in the gradient; zero weights stay zero.
+    """W divided by its largest magnitude, held constant in the gradient; zero (and denormal) weights stay.
 
     Every constrained layer is invariant to the scale of its weight, and products of entries of 1e18 or 1e-18
     leave the range of float32.
     """
     peak = W.detach().abs().amax()
-    return W / torch.where(peak > 0, peak, torch.ones_like(peak))
+    return W / torch.where(peak > torch.finfo(W.dtype).tiny, peak, torch.ones_like(peak))

@@ -67,13 +67,16 @@ def spectral(G: Inexact[Tensor, "*batch n n"], k: int = 6) -> Float[Tensor, ""]:
 
 def _power_row_sum(G: Tensor, k: int) -> Tensor:
     """max_i (sum_j |(G^p)_ij|)^{1/p}, p = 2^k, one value for each matrix; rescaled so that nothing overflows."""
-    log_scale: Tensor | float = 0.0
+    tiny = torch.finfo(G.dtype).tiny
+    parts = torch.view_as_real(G).flatten(-2) if G.is_complex() else G
+    peak = parts.abs().amax((-2, -1), keepdim=True).clamp_min(tiny)  # the squares in a norm would underflow
+    log_scale, G = peak[..., 0, 0].log(), G / peak
     for squarings in range(k):
-        norm = torch.linalg.vector_norm(G, dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(G.dtype).tiny)
+        norm = torch.linalg.vector_norm(G, dim=(-2, -1), keepdim=True).clamp_min(tiny)
         log_scale = log_scale + norm[..., 0, 0].log() / 2**squarings
         G = G / norm
         G = G @ G
-    row_sum = G.abs().sum(-1).amax(-1).clamp_min(torch.finfo(G.dtype).tiny)
+    row_sum = G.abs().sum(-1).amax(-1).clamp_min(tiny)
     return (log_scale + row_sum.log() / 2**k).exp()
 
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from lipviz import isometries
 from lipviz.bounds import bound, norm_bound, unrolled
-from lipviz.forms import FrozenResidual
-from lipviz.layers import LAYERS, explicit
+from lipviz.forms import Affine, FrozenResidual
+from lipviz.layers import LAYERS, conv2d, explicit
 from lipviz.networks import Spec, build
-from lipviz.operators import Conv, symbol
+from lipviz.operators import Conv, Dense, symbol
 
 ids = pytest.mark.parametrize(
     "case", [*dense_cases(LAYERS), *conv_cases(LAYERS)], ids=lambda case: "-".join(map(str, case))
@@ -145,6 +145,111 @@ def test_weights_that_are_not_finite_are_refused():
 def test_unrolled_is_the_matrix():
     conv = nn.Conv2d(2, 3, 3, padding=1, bias=True).double()
     x = torch.randn(1, 2, 4, 4, dtype=torch.float64)
-    J = unrolled(conv, (2, 4, 4))
     zero = conv(torch.zeros_like(x)).flatten()
-    assert torch.allclose(J @ x.flatten() + zero, conv(x).flatten())
+    assert torch.allclose(unrolled(conv, (2, 4, 4)) @ x.flatten() + zero, conv(x).flatten())
+
+
+def spike(value, bias=None):
+    """A 1 x 1 convolution of one channel."""
+    conv = nn.Conv2d(1, 1, 1, bias=bias is not None).double()
+    conv.weight.data.fill_(value)
+    if bias is not None:
+        conv.bias.data.fill_(bias)
+    return conv
+
+
+def test_a_layer_that_is_used_twice_counts_twice():
+    layer, act = nn.Linear(3, 3).double(), nn.ReLU()
+    layer.weight.data = 3 * torch.eye(3, dtype=torch.float64)
+    assert bound(nn.Sequential(layer, act, layer, act), (3,)).value >= 9
+    shared = conv2d("aol", 4, 4, 3).double()
+    model = nn.Sequential(shared, isometries.MaxMin(), shared)
+    x = torch.randn(1, 4, 6, 6, dtype=torch.float64)
+    assert bound(model, (4, 6, 6)).value <= 1 + 1e-6 and torch.allclose(explicit(model, (4, 6, 6))(x), model(x))
+
+
+def test_a_layer_used_at_two_image_sizes_is_refused():
+    layer = conv2d("aol", 4, 4, 3, stride=2, padding_mode="circular")
+    with pytest.raises(ValueError, match="two sizes"):
+        bound(nn.Sequential(layer, layer), (4, 6, 6))
+
+
+@pytest.mark.parametrize("bias", [1e4, 1e20])
+def test_a_large_bias_does_not_hide_the_weights(bias):
+    conv = nn.Conv2d(1, 1, 3, padding=1).double()
+    conv.weight.data.fill_(1)
+    true = norm(conv, (1, 4, 4))
+    conv.bias.data.fill_(bias)
+    assert bound(conv, (1, 4, 4)).value >= true > 6
+
+
+REFUSED = {
+    "ceil": (nn.AvgPool2d(2, ceil_mode=True), (1, 3, 3)),
+    "indices": (nn.MaxPool2d(2, return_indices=True), (1, 4, 4)),
+    "slope": (nn.LeakyReLU(math.nan), (3,)),
+    "center": (isometries.Center(torch.zeros(3)), (1, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_options_without_a_constant_are_refused(name):
+    module, shape = REFUSED[name]
+    with pytest.raises(ValueError, match="got"):
+        bound(module, shape)
+
+
+class Loudest(Affine):
+    """A row with another forward."""
+
+    def forward(self, x):
+        """Multiply."""
+        return 1000 * super().forward(x)
+
+
+class Trusted(nn.Module):
+    """A stranger that offers a frozen form of its own."""
+
+    def forward(self, x):
+        """Multiply."""
+        return 1000 * x
+
+    def freeze(self, size):
+        """Nothing of the kind."""
+        return nn.Identity()
+
+
+def test_what_changes_the_function_is_not_overlooked():
+    hooked, patched = nn.ReLU(), nn.ReLU()
+    hooked.register_forward_hook(lambda module, inputs, output: 1000 * output)
+    patched.forward = lambda x: 1000 * x
+    louder = Loudest(Dense(3, 3), None, True, None)
+    for module in (hooked, patched, louder, Trusted()):
+        with pytest.raises(ValueError, match=r"hook|known"):
+            bound(nn.Sequential(nn.Identity(), module), (3,))
+
+
+def test_weights_at_the_ends_of_the_range():
+    assert bound(spike(1e-170), (1, 4, 4)).value >= 1e-170
+    assert bound(spike(1e160), (1, 4, 4)).value >= 1e160
+    tiny, huge = nn.Linear(1, 1).double(), nn.Linear(1, 1).double()
+    tiny.weight.data.fill_(1e-200)
+    huge.weight.data.fill_(1e300)
+    assert bound(nn.Sequential(tiny, tiny, huge), (1,)).value >= 1e-100
+    with pytest.raises(ValueError, match="too large"):
+        bound(nn.Sequential(huge, huge), (1,))
+
+
+def test_a_residual_that_expands_is_bounded_from_above():
+    inner, outer = nn.Linear(3, 3).double(), nn.Linear(3, 3, bias=False).double()
+    inner.weight.data = 2 * torch.eye(3, dtype=torch.float64)
+    inner.bias.data.fill_(100.0)
+    outer.weight.data = -2 * inner.weight.data.mT
+    residual = FrozenResidual(inner, outer)
+    true = norm(residual, (3,))
+    assert true == pytest.approx(7) and true <= bound(residual, (3,)).value <= true * (1 + 1e-9)
+
+
+def test_explicit_leaves_the_model_as_it_is():
+    model = nn.Sequential(nn.BatchNorm2d(2), conv2d("cayley", 2, 2, 3)).train()
+    explicit(model, (2, 4, 4))
+    assert model.training and model[0].num_batches_tracked == 0

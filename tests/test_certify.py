@@ -8,10 +8,13 @@ import torch
 from cases import perturb
 from torch import nn
 
-from lipviz.certify import Certifier, certified_accuracy, certify
-from lipviz.isometries import UnitRows
-from lipviz.layers import LAYERS
+from lipviz.bounds import bound_layer
+from lipviz.certify import Certifier, absolute_norm, certified_accuracy, certify, rounding
+from lipviz.forms import FrozenResidual
+from lipviz.isometries import Center, Pool, UnitRows
+from lipviz.layers import LAYERS, conv2d, explicit
 from lipviz.networks import Spec, build
+from lipviz.operators import CircularConv
 
 
 def network(row, kind="convnet"):
@@ -108,17 +111,152 @@ def test_logits_lie_within_the_running_error(row):
     assert worst > 1e-5, "the bound is not a vacuous one"
 
 
-@pytest.mark.parametrize("row", ["sll", "cpl", "cayley"])
-def test_convolutions_and_ffts_stay_within_the_running_error(row):
-    """The same network evaluated in another order of summation differs by no more than both errors."""
+def exact_conv(W, b, z, wrap, before):
+    """Cross-correlation of nested lists of rationals, stride 1, the size kept."""
+    n, k = len(z[0]), W.shape[-1]
+
+    def pixel(c, i, j):
+        if wrap:
+            return z[c][i % n][j % n]
+        return z[c][i][j] if 0 <= i < n and 0 <= j < n else Fraction(0)
+
+    taps = [(c, u, v) for c in range(W.shape[1]) for u in range(k) for v in range(k)]
+
+    def output(o, i, j):
+        terms = (Fraction(float(W[o, c, u, v])) * pixel(c, i + u - before, j + v - before) for c, u, v in taps)
+        return sum(terms, Fraction(0 if b is None else float(b[o])))
+
+    return [[[output(o, i, j) for j in range(n)] for i in range(n)] for o in range(W.shape[0])]
+
+
+def rationals(x):
+    """A tensor (c, n, n) as nested lists."""
+    return [[[Fraction(float(v)) for v in row] for row in plane] for plane in x]
+
+
+def apply(f, *planes):
+    """Entry by entry."""
+    return [
+        [[f(*v) for v in zip(*rows, strict=True)] for rows in zip(*p, strict=True)] for p in zip(*planes, strict=True)
+    ]
+
+
+def exact_layer(module, x):
+    """One frozen layer in exact rational arithmetic; x is (c, n, n)."""
+    z = rationals(x)
+    if isinstance(module, nn.Conv2d):
+        return exact_conv(module.weight, module.bias, z, False, module.padding[0])
+    if isinstance(module, FrozenResidual):
+        hidden = apply(lambda v: max(v, Fraction(0)), exact_layer(module.inner, x))
+        out = exact_conv(module.outer.weight, None, hidden, False, module.outer.padding[0])
+        return apply(lambda a, b: a + b, z, out)
+    if isinstance(module, CircularConv):  # a true convolution: the kernel turned round, before = its last index
+        K = module.weight.flip(2, 3)
+        return exact_conv(K, module.bias, z, True, K.shape[-1] - 1)
+    if isinstance(module, Center):
+        return [
+            [[v - Fraction(float(m)) for v in row] for row in plane] for plane, m in zip(z, module.mean, strict=True)
+        ]
+    k = module.size if isinstance(module, Pool) else module.kernel_size
+    divisor = k if isinstance(module, Pool) else k * k
+    blocks = range(0, len(z[0]), k)
+    return [
+        [[sum(p[i + a][j + b] for a in range(k) for b in range(k)) / divisor for j in blocks] for i in blocks]
+        for p in z
+    ]
+
+
+EXACT = {
+    "conv": (nn.Conv2d(2, 2, 3, padding=1), 4),
+    "residual": (conv2d("sll", 2, 2, 3), 4),
+    "fft": (conv2d("cayley", 2, 2, 3), 4),
+    "center": (Center(torch.tensor([0.3, 0.7])), 4),
+    "pool": (Pool(16), 16),
+    "mean": (nn.AvgPool2d(16), 16),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_layers_stay_within_their_rounding_bound_against_exact_rationals(name):
+    module, n = EXACT[name]
+    frozen = explicit(module.double(), (2, n, n))
+    layer = bound_layer(frozen, (2, n, n))[0]
+    worst = 0.0
+    for _ in range(5):
+        x = torch.randn(1, 2, n, n, dtype=torch.float64)
+        y = frozen(x)
+        e = float(rounding(frozen, absolute_norm(frozen), layer, x, y)[0])
+        error = sum((a - b) ** 2 for p, q in zip(rationals(y[0]), exact_layer(frozen, x[0]), strict=True)
+                    for r, s in zip(p, q, strict=True) for a, b in zip(r, s, strict=True))  # fmt: skip
+        worst = max(worst, math.sqrt(error) / e)
+    assert 1e-4 < worst <= 1
+
+
+@pytest.mark.parametrize("module,x", [(nn.LeakyReLU(1000.3), 1.1), (nn.Sigmoid(), 1e-17), (nn.Tanh(), 0.3)], ids=str)
+def test_activations_stay_within_their_rounding_bound(module, x):
+    x = torch.tensor([[x, -x, 3 * x]], dtype=torch.float64)
+    y = module(x)
+    e = float(rounding(module, 0.0, bound_layer(module, (3,))[0], x, y)[0])
+    exact = {
+        "LeakyReLU": lambda v: Fraction(v) * (Fraction(1) if v > 0 else Fraction(1000.3)),
+        "Sigmoid": lambda v: Fraction(1, 2) + Fraction(v) / 4,  # to the third power of 1e-17
+        "Tanh": lambda v: Fraction(math.tanh(v)),
+    }[type(module).__name__]
+    assert all(abs(Fraction(float(b)) - exact(float(a))) <= Fraction(e) for a, b in zip(x[0], y[0], strict=True))
+
+
+@pytest.mark.parametrize("row", LAYERS)
+def test_logits_agree_with_the_model_itself(row):
     model, shape = network(row)
-    certifier = Certifier(model, shape)
     x = torch.randn(5, *shape, dtype=torch.float64)
+    certifier = Certifier(model, shape)
     s, e = certifier.logits(x)
-    turned = torch.cat([certifier.frozen(part) for part in x.split(1)])
-    dense = model.double()(x)
-    assert ((s - turned).abs().amax(1) <= 2 * e).all() and ((s - dense).abs().amax(1) <= 4 * e + 1e-13).all()
-    assert e.max() < 1e-8
+    assert ((s - model.double()(x)).abs().amax(1) <= 2 * e + 1e-12).all() and e.max() < 1e-6
+
+
+def test_the_error_grows_with_the_constant_of_the_layers_behind():
+    first, last = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
+    last.weight.data = 1e6 * torch.eye(2, dtype=torch.float64)
+    x = torch.ones(1, 2, dtype=torch.float64)
+    _, small = Certifier(first, (2,)).logits(x)
+    _, large = Certifier(nn.Sequential(first, last), (2,)).logits(x)
+    assert large > 1e5 * small
+
+
+def test_a_module_used_twice_is_evaluated_twice():
+    act = nn.ReLU()
+    model = nn.Sequential(nn.Linear(4, 4), act, nn.Linear(4, 4), act, nn.Linear(4, 3)).double()
+    x = torch.randn(50, 4, dtype=torch.float64)
+    assert torch.allclose(certify(model, x).logits, model(x))
+
+
+def test_equal_classes_are_not_certified_and_not_nan():
+    head = nn.Linear(2, 3, bias=False).double()
+    head.weight.data = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    for x in (torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])):
+        assert certify(head, x).radius.tolist() == [0.0]
+
+
+def test_tiny_weights_do_not_make_infinite_radii():
+    head = nn.Linear(3, 2, bias=False).double()
+    head.weight.data.mul_(1e-200)
+    x = torch.randn(4, 3, dtype=torch.float64)
+    scaled = nn.Linear(3, 2, bias=False).double()
+    scaled.weight.data = head.weight.data * 1e200
+    assert torch.allclose(certify(head, x).radius, certify(scaled, x).radius, rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", [nn.Linear(3, 1), nn.Conv2d(1, 2, 1)], ids=str)
+def test_what_is_no_classifier_is_refused(model):
+    with pytest.raises(ValueError, match="two logits"):
+        certify(model, torch.rand(2, *((3,) if isinstance(model, nn.Linear) else (1, 4, 4))))
+
+
+def test_the_images_of_the_caller_are_left_alone():
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 2)).double()
+    x = -torch.ones(2, 3, dtype=torch.float64)
+    certify(model, x)
+    assert (x == -1).all()
 
 
 def test_a_near_tie_is_not_certified():
