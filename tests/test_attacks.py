@@ -64,4 +64,5 @@ def test_the_attacks_that_ship_stay_outside_the_radii(name):
         found = np.min([stored[k] for k in ("DDN", "DeepFool", "FMN", "Carlini-Wagner")], axis=0)
         assert len(found) == 200 and stored["steps"] == 200
         radius = load(CHECKPOINTS / name).certificates.radius[stored["index"]]
-        assert np.allclose(radius, stored["radius"], rtol=1e-6, atol=1e-9) and (found >= stored["radius"]).all()
+        # the attacks were given pixels rounded to float32
+        assert np.allclose(radius, stored["radius"], rtol=0, atol=1e-6) and (found >= stored["radius"]).all()
