@@ -57,7 +57,9 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         split = datasets.split(source, recipe.held_out, recipe.seed)
         self.x, self.y = split.x.to(self.device), split.y.to(self.device)
-        self.held_out = split.x_test[:HELD_OUT], split.y_test[:HELD_OUT]
+        # evenly spaced: folders of images come sorted by class
+        kept = torch.linspace(0, len(split.y_test) - 1, min(HELD_OUT, len(split.y_test))).long()
+        self.held_out = split.x_test[kept], split.y_test[kept]
         self.model = build(spec, recipe.seed).to(self.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr, betas=(0.9, 0.99))
         self.epoch, self.seconds = 0, 0.0

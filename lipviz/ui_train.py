@@ -82,6 +82,8 @@ def curve(run: "Run", name: str) -> None:
     from lipviz.figures import training
 
     ui.numbers(jobs.facts(run))
+    for note in run.config["data"].get("notes") or []:
+        st.caption(ui.literal(str(note)))
     columns = {key: column for key, column in run.metrics.items() if key != "seconds"}
     figure = training([{"name": run.name, "row": run.spec.layer, **columns}], dark=ui.dark())
     ui.show(figure, name, f"Accuracy, certified accuracy and loss of {run.name} over its epochs")

@@ -193,3 +193,13 @@ def test_default_networks_fit_their_images(shape, patch, pool):
     spec = default_spec(source, "sll")
     assert (spec.patch, spec.pool) == (patch, pool)
     assert default_recipe(source).flip == (shape[0] == 3)
+
+
+def test_held_out_images_are_of_every_class(tmp_path, monkeypatch):
+    """Folders come sorted by class: the first of the held-out images would all be of the first classes."""
+    monkeypatch.setattr(sys.modules["lipviz.train"], "HELD_OUT", 30)
+    x = torch.arange(3000.0).view(-1, 1).repeat(1, 2)
+    y = torch.arange(3000) // 300
+    source = data.Data("sorted", tuple(map(str, range(10))), x, y, x[:10], y[:10])
+    trainer = Trainer(tmp_path / "run", default_spec(source, "aol", 8), RECIPE, source, "cpu")
+    assert torch.bincount(trainer.held_out[1], minlength=10).tolist() == [3] * 10
