@@ -9,7 +9,7 @@ from cases import conv_cases, dense_cases, make, norm, perturb
 from torch import nn
 
 from lipviz import isometries
-from lipviz.bounds import bound, norm_bound, unrolled
+from lipviz.bounds import bound, leaves, norm_bound, unrolled
 from lipviz.forms import Affine, FrozenResidual
 from lipviz.layers import LAYERS, conv2d, explicit
 from lipviz.networks import Spec, build
@@ -162,6 +162,7 @@ def test_a_layer_that_is_used_twice_counts_twice():
     layer, act = nn.Linear(3, 3).double(), nn.ReLU()
     layer.weight.data = 3 * torch.eye(3, dtype=torch.float64)
     assert bound(nn.Sequential(layer, act, layer, act), (3,)).value >= 9
+    assert len(leaves(nn.Sequential(act, layer, act, nn.Sequential(layer, layer)))) == 5
     shared = conv2d("aol", 4, 4, 3).double()
     model = nn.Sequential(shared, isometries.MaxMin(), shared)
     x = torch.randn(1, 4, 6, 6, dtype=torch.float64)
@@ -253,3 +254,11 @@ def test_explicit_leaves_the_model_as_it_is():
     model = nn.Sequential(nn.BatchNorm2d(2), conv2d("cayley", 2, 2, 3)).train()
     explicit(model, (2, 4, 4))
     assert model.training and model[0].num_batches_tracked == 0
+
+
+def test_a_residual_padded_on_the_wrong_side_is_refused():
+    frozen = explicit(conv2d("sll", 2, 2, 2), (2, 4, 4)).double()
+    assert bound(frozen, (2, 4, 4)).value == pytest.approx(1)
+    frozen.outer.before = frozen.inner.before
+    with pytest.raises(ValueError, match="adjoint"):
+        bound(frozen, (2, 4, 4))

@@ -215,12 +215,19 @@ def test_logits_agree_with_the_model_itself(row):
 
 
 def test_the_error_grows_with_the_constant_of_the_layers_behind():
-    first, last = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
+    first, last = nn.Linear(2, 2, bias=False).double(), nn.Linear(2, 2, bias=False).double()
+    first.weight.data = 1e8 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)  # cancels, and loses digits
     last.weight.data = 1e6 * torch.eye(2, dtype=torch.float64)
     x = torch.ones(1, 2, dtype=torch.float64)
     _, small = Certifier(first, (2,)).logits(x)
     _, large = Certifier(nn.Sequential(first, last), (2,)).logits(x)
-    assert large > 1e5 * small
+    assert large >= 1e6 * small > 0
+
+
+def test_rounding_counts_taps_that_cancel():
+    conv = nn.Conv2d(1, 1, 2, bias=False).double()
+    conv.weight.data = torch.tensor([[[[1.0, -1.0], [-1.0, 1.0]]]], dtype=torch.float64)
+    assert absolute_norm(conv) == pytest.approx(4)
 
 
 def test_a_module_used_twice_is_evaluated_twice():
