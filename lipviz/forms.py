@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lipviz import sdp
-from lipviz.operators import CircularConv, Conv, Dense, Side, fft_correlate, symbol
+from lipviz.operators import CircularConv, Conv, Dense, Padded, Side, fft_correlate, symbol
 from lipviz.orthogonal import bounded, cayley, normalised
 
 T = TypeVar("T")
@@ -121,13 +121,15 @@ class Affine(Scaled):
         return self.op(self.scaled(x.shape[-2:]), x, self.bias)
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
-        """A plain torch layer with W T^{-1/2} as its weight."""
-        if size is None and self.op.for_size((1, 1)) != self.op:
-            raise ValueError(
-                "a strided circular convolution wraps in a way that depends on the image size: "
-                "call explicit(model, input_shape) with the shape of one input, without the batch"
-            )
-        return self.op.freeze(self.scaled(size or ()), self.bias)
+        """A plain torch layer with W T^{-1/2} as its weight.
+
+        Without a size a strided circular convolution is frozen for images whose sides the stride divides, and
+        refuses all others, for which T is another.
+        """
+        frozen = self.op.freeze(self.scaled(size or ()), self.bias)
+        if size is None and isinstance(frozen, Padded) and frozen.padding_mode == "circular" and self.rule:
+            frozen.divisor = frozen.conv.stride[0]
+        return frozen
 
 
 class Residual(Scaled):

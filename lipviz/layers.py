@@ -163,7 +163,8 @@ def explicit(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> nn
 
     Args:
         model: a module built from lipviz and torch layers.
-        input_shape: shape of one input without the batch; FFT rows and strided circular convolutions need it.
+        input_shape: shape of one input without the batch; FFT rows need it, and strided circular convolutions on
+            images whose sides the stride does not divide.
 
     Raises:
         ValueError: the shape is missing where it is needed.

@@ -202,18 +202,27 @@ class Padded(nn.Module):
         conv: the convolution, without padding of its own.
         before: pixels padded before the image along both axes; kernel - 1 - before come after.
         padding_mode: "zeros" or "circular".
+
+    Attributes:
+        divisor: what the sides of the image must be divisible by.
     """
 
     def __init__(self, conv: nn.Conv2d, before: int, padding_mode: str) -> None:
         super().__init__()
-        self.conv, self.before, self.padding_mode = conv, before, padding_mode
+        self.conv, self.before, self.padding_mode, self.divisor = conv, before, padding_mode, 1
 
     def extra_repr(self) -> str:
         """The padding in words."""
         return f"before={self.before}, padding_mode={self.padding_mode!r}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pad, then convolve."""
+        """Pad, then convolve; raises ValueError where the image does not have the sides it was frozen for."""
+        if any(n % self.divisor for n in x.shape[-2:]):
+            got = "x".join(map(str, x.shape[-2:]))
+            raise ValueError(
+                f"this convolution was frozen for images with sides divisible by {self.divisor}, got {got}: "
+                "call explicit(model, input_shape)"
+            )
         return self.conv(_pad(x, self.before, self.conv.kernel_size[0], self.padding_mode))
 
 

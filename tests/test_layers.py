@@ -188,7 +188,10 @@ REFUSED = [
     (lambda: dense("aol", 0, 3), "in_features"),
     (lambda: dense("lipschitz", 3, 3), "spectral, aol"),
     (lambda: explicit(conv2d("cayley", 3, 3, 3)), "input_shape"),
-    (lambda: explicit(conv2d("aol", 3, 3, 3, stride=2, padding_mode="circular")), "input_shape"),
+    (
+        lambda: explicit(conv2d("aol", 3, 3, 3, stride=2, padding_mode="circular"))(torch.zeros(1, 3, 5, 6)),
+        "input_shape",
+    ),
     (lambda: conv2d("cayley", 3, 3, 5)(torch.zeros(1, 3, 4, 4)), "at least as large"),
     (lambda: explicit(conv2d("cayley", 3, 3, 3), (3, 6, 6))(torch.zeros(1, 3, 8, 8)), "6x6"),
     (lambda: dense("plain", 3, 3).condition(), "no T"),
@@ -237,3 +240,11 @@ def test_an_image_without_a_batch_is_scaled_for_its_own_size():
     perturb(layer, 1)
     x = torch.randn(2, 3, 4, dtype=torch.float64)
     assert torch.allclose(layer(x), layer(x[None])[0]) and norm(layer, (2, 3, 4)) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("row", ["spectral", "aol", "plain"])
+def test_a_strided_circular_layer_freezes_without_a_shape_for_the_images_it_folds(row):
+    layer = conv2d(row, 2, 3, 3, stride=2, padding_mode="circular").double()
+    perturb(layer, 1)
+    x = torch.randn(1, 2, 6, 8, dtype=torch.float64)
+    assert torch.allclose(explicit(layer)(x), layer(x), atol=1e-12)
