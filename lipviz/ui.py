@@ -153,14 +153,6 @@ def pick_runs(
     return [found[names.index(name)] for name in chosen]
 
 
-def pick_run(found: Sequence["Run"], key: str, default: str, label: str = "Run") -> "Run":
-    """A menu of one run, kept in the address."""
-    names = [run.name for run in found]
-    index = names.index(default) if default in names else 0
-    name = st.selectbox(label, names, index, key=key, bind="query-params")
-    return found[names.index(name)]
-
-
 def certifier(run: "Run") -> "Certifier":
     """The run's network, frozen and bounded once for all visitors; raises RunError on broken weights."""
     return _certifier(str(run.folder), _stamp(run))
