@@ -21,8 +21,11 @@ from torch import Tensor, nn
 
 from lipviz import isometries, sdp
 from lipviz.forms import FrozenResidual
+from lipviz.isometries import ResidualAverage
 from lipviz.layers import explicit
-from lipviz.operators import CircularConv, Conv, Padded, flipped, symbol
+from lipviz.operators import CircularConv, Conv, Padded, PaddedTranspose, flipped, symbol
+from lipviz.rotations import FrozenSeries
+from lipviz.sandwich import FrozenSandwich
 
 U = 2.0**-53
 UNROLL = 2048  # side of the largest matrix that is written out in full
@@ -30,11 +33,16 @@ UNROLL = 2048  # side of the largest matrix that is written out in full
 
 @dataclass(frozen=True)
 class LayerBound:
-    """The bound of one layer: its name in the frozen model, the value, and the method that gave it."""
+    """The bound of one layer: its name in the frozen model, the value, and the method that gave it.
+
+    Attributes:
+        branch: the layers inside a ResidualAverage.
+    """
 
     name: str
     value: float
     method: str
+    branch: tuple["LayerBound", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,9 @@ def freeze64(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
             raise ValueError(
                 f"{type(module).__name__} has a forward hook or a forward of its own: no bound covers that"
             )
+        for kinds, reason in REASONS.items():
+            if isinstance(module, kinds):
+                raise ValueError(f"no Lipschitz bound is given for {type(module).__name__}, which {reason}")
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"weights must be finite, got NaN or infinity in {name!r}")
@@ -76,13 +87,17 @@ def freeze64(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     return frozen
 
 
-def bound_frozen(frozen: nn.Module, input_shape: tuple[int, ...]) -> Bound:
-    """`bound` of a model that is explicit and in float64 already."""
+def bound_frozen(frozen: nn.Module, input_shape: tuple[int, ...], prefix: str = "") -> Bound:
+    """`bound` of a model that is explicit and in float64 already; its layers are named from `prefix` on."""
     layers = []
     x = torch.zeros(1, *input_shape, dtype=torch.float64)
-    for name, module in leaves(frozen):
-        value, method = bound_layer(module, tuple(x.shape[1:]))
-        layers.append(LayerBound(name, value, method))
+    for name, module in leaves(frozen, prefix):
+        shape = tuple(x.shape[1:])
+        if isinstance(module, ResidualAverage) and type(module) is ResidualAverage:
+            inside = bound_frozen(module.branch, shape, f"{name}.branch")
+            layers.append(LayerBound(name, _averaged(module, inside.value), "a + (1 - a) L", inside.layers))
+        else:
+            layers.append(LayerBound(name, *bound_layer(module, shape)))
         with torch.no_grad():
             x = module(x)
     return Bound(product([layer.value for layer in layers]), tuple(layers))
@@ -130,14 +145,21 @@ def bound_layer(module: nn.Module, shape: tuple[int, ...], enough: float = 0.0) 
         return CONSTANTS[type(module)](module), "constant"
     if isinstance(module, nn.Linear) and type(module) is nn.Linear:
         return norm_bound(module.weight.double()), "cholesky"
-    if isinstance(module, nn.Conv2d | Padded) and type(module) in (nn.Conv2d, Padded):
+    if type(module) in (nn.Conv2d, Padded, PaddedTranspose):
         return _conv_bound(module, shape, enough)
     if isinstance(module, CircularConv):
         height, width = module.weight.shape[-2:]
         return _symbol_bound(module.weight, (height, width), 1.0), "cholesky at every frequency"
     if isinstance(module, FrozenResidual):
         return _residual_bound(module, shape)
-    known = sorted({t.__name__ for t in (*CONSTANTS, nn.Linear, nn.Conv2d, nn.Sequential)})
+    if isinstance(module, FrozenSeries):
+        return _series_bound(module, shape)
+    if isinstance(module, FrozenSandwich):
+        return _sandwich_bound(module)
+    if type(module) is ResidualAverage:
+        (layer,) = bound_frozen(module, shape).layers
+        return layer.value, layer.method
+    known = sorted({t.__name__ for t in (*CONSTANTS, nn.Linear, nn.Conv2d, nn.Sequential, ResidualAverage)})
     raise ValueError(
         f"no Lipschitz bound is known for {type(module).__name__}: use one of {', '.join(known)}, or lipviz layers"
     )
@@ -225,7 +247,7 @@ def _gershgorin_bound(op: Conv, K: Tensor) -> float:
     return math.sqrt(best) * (1 + 4 * U) * scale
 
 
-def _conv_bound(module: nn.Conv2d | Padded, shape: tuple[int, ...], enough: float) -> tuple[float, str]:
+def _conv_bound(module: nn.Module, shape: tuple[int, ...], enough: float) -> tuple[float, str]:
     """The best of the methods that apply; they are tried until one gives `enough` or is known to be tight."""
     best = (math.inf, "")
     for value, method, floor in _candidates(module, shape):
@@ -235,10 +257,12 @@ def _conv_bound(module: nn.Conv2d | Padded, shape: tuple[int, ...], enough: floa
     return best
 
 
-def _candidates(module: nn.Conv2d | Padded, shape: tuple[int, ...]) -> Iterator[tuple[float, str, float]]:
+def _candidates(module: nn.Module, shape: tuple[int, ...]) -> Iterator[tuple[float, str, float]]:
     """(bound, method, value below which no further method is worth its time), the cheap ones first."""
     op, K = _geometry(module)
     size = shape[-2:]
+    if isinstance(module, PaddedTranspose):  # the norm of the convolution that it is the adjoint of
+        size = tuple(op.stride * n for n in size)
     folded = op.for_size(size)
     yield _gershgorin_bound(folded, K), "gershgorin with the Perron vector", 0.0
     outputs = op.outputs * math.prod(math.ceil(n / op.stride) for n in size)
@@ -259,8 +283,12 @@ def _candidates(module: nn.Conv2d | Padded, shape: tuple[int, ...]) -> Iterator[
         yield norm_bound(unrolled(module, shape)), "cholesky of the whole matrix", 0.0
 
 
-def _geometry(module: nn.Conv2d | Padded) -> tuple[Conv, Tensor]:
+def _geometry(module: nn.Module) -> tuple[Conv, Tensor]:
     """The operator and kernel of a plain convolution; raises ValueError on options without a bound."""
+    if isinstance(module, PaddedTranspose):
+        conv = module.conv
+        op = Conv(conv.out_channels, conv.in_channels, conv.kernel_size[0], conv.stride[0], module.padding_mode)
+        return op, conv.weight.detach().double()
     conv = module.conv if isinstance(module, Padded) else module
     k = conv.kernel_size[0]
     if conv.groups > 1 or set(conv.dilation) != {1} or set(conv.kernel_size) != {k} or len(set(conv.stride)) > 1:
@@ -273,10 +301,10 @@ def _geometry(module: nn.Conv2d | Padded) -> tuple[Conv, Tensor]:
     return Conv(conv.in_channels, conv.out_channels, k, conv.stride[0], mode), conv.weight.detach().double()
 
 
-def unrolled(module: nn.Conv2d | Padded, shape: tuple[int, ...]) -> Float[Tensor, "m n"]:
-    """The matrix of a convolution, without its bias, by running it on unit inputs: slow and obvious."""
+def unrolled(module: nn.Module, shape: tuple[int, ...]) -> Float[Tensor, "m n"]:
+    """The matrix of an affine layer, without its bias, by running it on unit inputs: slow and obvious."""
     linear = deepcopy(module)
-    (linear.conv if isinstance(linear, Padded) else linear).bias = None
+    (linear.conv if isinstance(linear, Padded | PaddedTranspose) else linear).bias = None
     n = math.prod(shape)
     with torch.no_grad():
         return linear(torch.eye(n, dtype=torch.float64).view(n, *shape)).flatten(1).mT
@@ -290,6 +318,36 @@ def _residual_bound(module: FrozenResidual, shape: tuple[int, ...]) -> tuple[flo
     nu = value**2 * (1 + 2 * U)
     # the last factor keeps a Jacobian that is measured in float64 below the bound of 1 it attains
     return max(1.0, (2 * nu - 1) * (1 + 2 * U)) * (1 + 1e-12), f"1 + 2 d, {method}"
+
+
+def _series_bound(module: FrozenSeries, shape: tuple[int, ...]) -> tuple[float, str]:
+    """|1 + z + z^2 / 2 + z^3 / 6|^2 = 1 - r^4 / 12 + r^6 / 36 at z = i r, the eigenvalues of an antisymmetric J."""
+    plain = module.conv.conv if isinstance(module.conv, Padded) else module.conv
+    before, mode, W = _padding(module.conv)
+    if type(module.conv) not in (nn.Conv2d, Padded) or before < 0 or not torch.equal(W, -flipped(W)):
+        raise ValueError("a FrozenSeries is bounded only where its convolution is antisymmetric and keeps the size")
+    if 2 * before != W.shape[-1] - 1 or mode not in ("zeros", "circular"):
+        raise ValueError("a FrozenSeries is bounded only where its convolution is padded alike on both sides")
+    r, method = bound_layer(module.conv, (plain.in_channels, *shape[1:]), enough=math.sqrt(3))
+    value = math.sqrt(max(1.0, 1 - r**4 / 12 + r**6 / 36))
+    return value * (1 + 1e-12), f"|1 + z + z^2/2 + z^3/6|, {method}"
+
+
+def _sandwich_bound(module: FrozenSandwich) -> tuple[float, str]:
+    """c with (Ah^T Ah + Bh Bh^T) / 2 <= c I, Bh = Lambda^{1/2} inner, Ah = outer Lambda^{-1/2}: see `sandwich`."""
+    inner, outer, root = module.inner, module.outer, module.multiplier.sqrt()
+    if not (module.multiplier > 0).all() or outer.bias is not None:
+        raise ValueError("a FrozenSandwich is bounded only with a positive multiplier, and no bias outside")
+    if type(inner) is nn.Linear and type(outer) is nn.Linear:
+        pair = torch.cat([outer.weight / root, (inner.weight * root[:, None]).mT])
+        value, method = norm_bound(pair), "cholesky of [A B]"
+    elif type(inner) is CircularConv and type(outer) is CircularConv and inner.weight.shape[2:] == outer.weight.shape[2:]:
+        pair = torch.cat([outer.weight / root[:, None, None], flipped(inner.weight * root[:, None, None, None])])
+        # flipped turns the true convolution with K into its adjoint, up to a shift of one pixel: a phase
+        value, method = _symbol_bound(pair, tuple(pair.shape[-2:]), 1.0), "cholesky of [A B] at every frequency"
+    else:
+        raise ValueError("a FrozenSandwich is bounded only where both halves are linear layers, or FFT layers of one size")
+    return value**2 / 2 * (1 + 1e-12), method
 
 
 def _adjoint(inner: nn.Module, outer: nn.Module) -> bool:
@@ -308,6 +366,12 @@ def _padding(layer: nn.Conv2d | Padded) -> tuple[int, str, Tensor]:
     before = layer.before if isinstance(layer, Padded) else conv.padding[0]
     keeps = isinstance(before, int) and set(conv.stride) == {1}
     return int(before) if keeps else -1, layer.padding_mode, conv.weight
+
+
+def _averaged(module: ResidualAverage, inside: float) -> float:
+    """a + (1 - a) L, rounded up; an average is no more than the larger of 1 and L. The computed a is off by a few u."""
+    a = float(module.alpha())
+    return min(max(1.0, inside), (a + (1 - a) * inside) * (1 + 4 * U) + 8 * U * (1 + inside))
 
 
 def _leaky(module: nn.LeakyReLU) -> float:
@@ -333,9 +397,22 @@ def _max_pool(module: nn.MaxPool2d) -> float:
 # exact types: a subclass may do anything in its forward
 CONSTANTS: dict[type[nn.Module], Callable[..., float]] = {
     **{
-        layer: lambda m: m.lipschitz
-        for layer in (isometries.MaxMin, isometries.Pool, isometries.PadChannels, isometries.Center)
+        layer: lambda m: type(m).lipschitz
+        for layer in (
+            isometries.MaxMin,
+            isometries.GroupSort,
+            isometries.Abs,
+            isometries.HouseholderActivation,
+            isometries.NActivation,
+            isometries.Pool,
+            isometries.L2Pool,
+            isometries.PadChannels,
+            isometries.FirstChannels,
+            isometries.Center,
+            isometries.LayerCenter,
+        )
     },
+    isometries.MaxPool: lambda m: float(math.ceil(m.size / m.stride)),  # 1, as long as nobody moves the stride
     **{
         layer: lambda m: 1.0
         for layer in (
@@ -352,4 +429,34 @@ CONSTANTS: dict[type[nn.Module], Callable[..., float]] = {
     nn.LeakyReLU: _leaky,
     nn.AvgPool2d: _average,
     nn.MaxPool2d: _max_pool,
+}
+
+# why the best-known layers without a constant here are refused, and what to use in their place
+REASONS: dict[tuple[type[nn.Module], ...], str] = {
+    (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d): (
+        "divides by the standard deviation of its input: its constant grows as the input gets flatter, up to "
+        "1 / sqrt(eps), 316 for the usual eps; use LayerCenter"
+    ),
+    (nn.RMSNorm,): (
+        "divides by the root mean square of its input: its constant grows as the input gets smaller, up to "
+        "1 / sqrt(eps); use LayerCenter, or nothing"
+    ),
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm): (
+        "divides by a standard deviation, so that its constant reaches 1 / sqrt(eps), and in training ties the "
+        "examples of a batch together; use Center with the mean of the data, or LayerCenter"
+    ),
+    (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout): (
+        "multiplies what it keeps by 1 / (1 - p) in training; leave it out of the model that is bounded, where it "
+        "does nothing"
+    ),
+    (nn.GELU, nn.SiLU, nn.Mish): (
+        "is steeper than 1 in places (GELU 1.129, SiLU 1.100, Mish 1.089); use MaxMin, NActivation or ReLU"
+    ),
+    (nn.Softmax, nn.Softmax2d, nn.LogSoftmax): (
+        "belongs in the loss, since certificates compare logits; leave it out of the model that is bounded"
+    ),
+    (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer): (
+        "has no finite constant, since attention reacts to a change the more strongly the larger the input; use "
+        "convolutions or dense layers"
+    ),
 }

@@ -13,16 +13,27 @@ stored weights at the given input.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lipviz.bounds import CONSTANTS, Bound, U, bound_frozen, freeze64, gamma, leaves, product
+from lipviz.bounds import CONSTANTS, Bound, LayerBound, U, bound_frozen, freeze64, gamma, leaves, product
 from lipviz.forms import FrozenResidual
-from lipviz.isometries import Center, Pool
-from lipviz.operators import CircularConv, Padded
+from lipviz.isometries import (
+    Center,
+    HouseholderActivation,
+    L2Pool,
+    LayerCenter,
+    NActivation,
+    Pool,
+    ResidualAverage,
+)
+from lipviz.operators import CircularConv, Padded, PaddedTranspose
+from lipviz.rotations import FrozenSeries
+from lipviz.sandwich import FrozenSandwich
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,16 @@ class Certificate:
     error: Float[Tensor, " b"]
 
 
+@dataclass(frozen=True)
+class Step:
+    """A frozen layer, and what its rounding error takes: its Lipschitz bound, its `absolute_norm`, what is inside."""
+
+    module: nn.Module
+    value: float
+    absolute: float
+    branch: tuple["Step", ...]
+
+
 class Certifier:
     """A model frozen and bounded once, to certify many images.
 
@@ -59,9 +80,8 @@ class Certifier:
         self.input_shape = tuple(input_shape)
         self.frozen = freeze64(model, self.input_shape)
         self.bound: Bound = bound_frozen(self.frozen, self.input_shape)
-        self.modules = [module for _, module in leaves(self.frozen)]
-        self._absolute = [absolute_norm(module) for module in self.modules]
-        last = self.modules[-1]
+        self.steps = steps(self.frozen, self.bound.layers)
+        last = self.steps[-1].module
         self.head = last if type(last) is nn.Linear else None
         self.distance = None if self.head is None else _pairwise(self.head.weight)
         body = self.bound.layers[:-1] if self.head is not None else self.bound.layers
@@ -81,12 +101,8 @@ class Certifier:
         return Certificate(label, _margin(logits, label), self.radius(logits, error, label), logits, error)
 
     def logits(self, x: Float[Tensor, "b ..."]) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
-        """Logits and a bound of their error, e <- L e + (new rounding), layer by layer."""
-        e = torch.zeros(len(x), dtype=torch.float64)
-        for module, layer, absolute in zip(self.modules, self.bound.layers, self._absolute, strict=True):
-            y = module(x)
-            e = (layer.value * e + rounding(module, absolute, layer.value, x, y)) * (1 + 8 * U)
-            x = y
+        """Logits and a bound of their error, carried through the network."""
+        x, e = propagate(self.steps, x, torch.zeros(len(x), dtype=torch.float64))
         if x.ndim != 2 or x.shape[1] < 2:
             raise ValueError(
                 f"a classifier has at least two logits an image, got outputs of shape {tuple(x.shape[1:])}"
@@ -122,11 +138,46 @@ def certified_accuracy(radius: Tensor, correct: Tensor, eps: float) -> float:
     return float(((radius > eps) & correct).double().mean())
 
 
+def steps(frozen: nn.Module, layers: Sequence[LayerBound]) -> tuple[Step, ...]:
+    """The layers of a frozen model with their bounds, `bound_frozen(frozen, ...).layers`."""
+    return tuple(
+        Step(
+            module,
+            layer.value,
+            absolute_norm(module),
+            steps(module.branch, layer.branch) if isinstance(module, ResidualAverage) else (),
+        )
+        for (_, module), layer in zip(leaves(frozen), layers, strict=True)
+    )
+
+
+def propagate(
+    steps: Sequence[Step], x: Float[Tensor, "b ..."], e: Float[Tensor, " b"]
+) -> tuple[Float[Tensor, "b ..."], Float[Tensor, " b"]]:
+    """The output for an input that is off by e, and a bound of its error, e <- L e + (new rounding) at each step."""
+    for step in steps:
+        if isinstance(step.module, ResidualAverage):
+            x, e = _average(step.module, x, e, *propagate(step.branch, x, e))
+        else:
+            y = step.module(x)
+            e = step.value * e + rounding(step.module, step.absolute, step.value, x, y)
+            x = y
+        e = e * (1 + 8 * U)
+    return x, e
+
+
+def _average(module: ResidualAverage, x: Tensor, e: Tensor, f: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """a x + (1 - a) f with x off by e, f = branch(x) by d, and the computed a by a few u."""
+    a = module.alpha()
+    off = 16 * U * (_size(x) + _size(f) + e + d)
+    return a * x + (1 - a) * f, a * e + (1 - a) * d + off
+
+
 def absolute_norm(module: nn.Module) -> float:
     """sqrt(||A||_1 ||A||_inf) >= || |A| ||, A the matrix of a layer: how rounding is amplified; 0 without weights."""
-    if isinstance(module, Padded):
+    if isinstance(module, Padded | PaddedTranspose | FrozenSeries):
         return absolute_norm(module.conv)
-    if isinstance(module, nn.Linear | nn.Conv2d):
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | CircularConv):
         W = module.weight.abs().flatten(2).sum(2) if module.weight.ndim > 2 else module.weight.abs()
         return math.sqrt(float(W.sum(0).max() * W.sum(1).max())) * (1 + 1e-9)
     if isinstance(module, FrozenResidual):
@@ -146,9 +197,9 @@ def rounding(module: nn.Module, absolute: float, value: float, x: Tensor, y: Ten
         absolute: `absolute_norm` of it.
         value: its Lipschitz bound.
         x: its input, float64.
-        y: its output, for the shape.
+        y: its output.
     """
-    size = x.flatten(1).norm(dim=1) * (1 + 1e-9)
+    size = _size(x)
     if isinstance(module, CircularConv):
         (out, channels), (n, m) = module.weight.shape[:2], module.weight.shape[-2:]
         relative = 3 * 8 * U * math.log2(2 * n * m) * math.sqrt(n * m) + gamma(4 * channels)
@@ -158,13 +209,25 @@ def rounding(module: nn.Module, absolute: float, value: float, x: Tensor, y: Ten
         inner = gamma(_terms(module.inner)) * (absolute * size + bias)
         middle = absolute * size + bias + inner
         return 2 * absolute * inner + gamma(_terms(module.outer)) * 2 * absolute * middle + 8 * U * (size + middle)
-    if type(module) in (nn.Linear, nn.Conv2d, Padded):
+    if isinstance(module, FrozenSandwich):
+        return _sandwich(module, x, y)
+    if isinstance(module, FrozenSeries):
+        return _series(module, absolute, size) + U * (_size(y) + (0 if module.bias is None else _spread(module.bias, y)))
+    if type(module) in (nn.Linear, nn.Conv2d, Padded, PaddedTranspose):
         return gamma(_terms(module)) * (absolute * size + _bias(module, y))
     if isinstance(module, Center):
         return U * (size + _spread(module.mean, y))
     if isinstance(module, Pool | nn.AvgPool2d):
         k = module.size if isinstance(module, Pool) else int(module.kernel_size)  # type: ignore[arg-type]
         return gamma(k * k + 2) * value * size
+    if isinstance(module, L2Pool):  # squares may underflow, by less than 2^-1022 each
+        return gamma(module.size**2 + 4) * size + 2.0**-510 * math.sqrt(x[0].numel())
+    if isinstance(module, LayerCenter):
+        return gamma(x[0].numel() + 4) * size
+    if isinstance(module, HouseholderActivation):  # 7 u, and 6 u more for each u that the cosine and the sine are off
+        return 64 * U * size
+    if isinstance(module, NActivation):  # one subtraction
+        return U * _size(y)
     if isinstance(module, nn.Tanh | nn.Sigmoid | nn.LeakyReLU):  # a few units in the last place
         return 4 * U * (max(1.0, value) * size + math.sqrt(y[0].numel()))
     if type(module) in CONSTANTS:  # comparisons, permutations, zeros
@@ -172,8 +235,32 @@ def rounding(module: nn.Module, absolute: float, value: float, x: Tensor, y: Ten
     raise ValueError(f"no rounding error is known for {type(module).__name__}")
 
 
+def _sandwich(module: FrozenSandwich, x: Tensor, y: Tensor) -> Float[Tensor, " b"]:
+    """outer(relu(inner(x))): what the inner half is off by, through the outer one, and what that adds."""
+    inner, outer = absolute_norm(module.inner), absolute_norm(module.outer)
+    z = torch.relu(module.inner(x))
+    off = rounding(module.inner, inner, inner, x, z)
+    return outer * off + rounding(module.outer, outer, outer, z, y)
+
+
+def _series(module: FrozenSeries, absolute: float, size: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """z <- x + J z / j for j = 3, 2, 1, with |J z| at most `absolute` |z|."""
+    z, e = size, torch.zeros_like(size)
+    for j in (3, 2, 1):
+        Jz = absolute * (z + e)
+        e = (gamma(_terms(module.conv)) * Jz + absolute * e) / j + 4 * U * (size + Jz / j)
+        z = size + absolute * z / j
+    return e
+
+
+def _size(x: Tensor) -> Float[Tensor, " b"]:
+    return x.flatten(1).norm(dim=1) * (1 + 1e-9)
+
+
 def _terms(module: nn.Module) -> int:
     """Length of the inner products of a layer, the bias counted."""
+    if isinstance(module, PaddedTranspose):  # every tap, and the sums where the image is wrapped
+        return module.conv.weight[:, 0].numel() + 4 * module.conv.kernel_size[0] + 2
     layer = module.conv if isinstance(module, Padded) else module
     assert isinstance(layer, nn.Linear | nn.Conv2d)
     return layer.weight[0].numel() + 2
@@ -181,7 +268,7 @@ def _terms(module: nn.Module) -> int:
 
 def _bias(module: nn.Module, y: Tensor) -> float:
     """Norm of the bias as it is spread over the output."""
-    layer = module.conv if isinstance(module, Padded) else module
+    layer = module.conv if isinstance(module, Padded | PaddedTranspose) else module
     return _spread(layer.bias, y) if isinstance(layer.bias, Tensor) else 0.0
 
 

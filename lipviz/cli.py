@@ -5,6 +5,7 @@ What a user got wrong ends with exit code 2 and one line on standard error.
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ MARKS = (36, 72, 108, 255)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    options.line = shlex.join(["lipviz", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         return options.command(options) or 0
     except KeyboardInterrupt:
@@ -79,10 +81,18 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("--images", type=int, default=200, help="test images, evenly spaced (default: 200)")
     attack.add_argument("--steps", type=int, default=200, help="steps of each attack (default: 200)")
 
-    bench = add("bench", _bench, "time of every layer, as a ratio to the plain one")
+    bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")
     bench.add_argument("what", choices=["layers"])
     bench.add_argument("--pairs", type=int, default=15, help="pairs behind each median (default: 15)")
-    bench.add_argument("--csv", type=Path, help="write the table here too")
+    bench.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the layer table (default: all)")
+    bench.add_argument("--peers", action="store_true", help="measure torch, orthogonium and deel-torchlip too")
+    bench.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    bench.add_argument("--dtypes", nargs="+", help="float32, bfloat16 (default: float32, on a GPU both)")
+    bench.add_argument("--compile", action="store_true", help="measure once more under torch.compile")
+    bench.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    bench.add_argument("--csv", type=Path, help="write the numbers here")
+    bench.add_argument("--markdown", type=Path, help="write a page with the protocol and the tables here")
+    bench.add_argument("--figure", type=Path, help="write a figure here: .html, or with kaleido .svg, .png, .pdf")
     return parser
 
 
@@ -240,15 +250,22 @@ def _attack(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from lipviz.bench import layers, protocol
+    import torch
 
-    rows = layers(options.pairs)
-    print(_table(rows))
-    print(protocol(options.pairs))
-    if options.csv:
-        from lipviz.runs import write_csv
+    from lipviz import bench_report as report
+    from lipviz.bench import layers
 
-        write_csv(options.csv, rows)
+    files = {kind: getattr(options, kind) for kind in ("csv", "markdown", "figure")}
+    report.check(**files)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    keys = ("pairs", "rows", "peers", "device", "dtypes", "compile")
+    found = layers(**{key: getattr(options, key) for key in keys}, show=True)
+    lines = [f"Command: {options.line}", *report.protocol(found, options.pairs, options.device, options.peers)]
+    for title, rows in report.tables(found).items():
+        print(f"{title}\n{_table(rows)}\n")
+    print("\n".join(lines))
+    report.write(found, lines, **files)
 
 
 def _percent(share: float | None) -> str:

@@ -2,9 +2,8 @@
 
     affine      x -> W T^{-1/2} x + b
     residual    x -> x - 2 W T^{-1} relu(W^T x + b)
-    orthogonal  x -> Q x + b, Q^T Q = I
 
-`forward` is a pure function of parameters and input: nothing is cached, and training and evaluation do the same.
+and, in rooms of their own, orthogonal (`rotations`) and sandwich. `forward` is a pure function of parameters and input: nothing is cached, and training and evaluation do the same.
 `freeze` gives the same layer as plain torch modules in which T is absorbed.
 """
 
@@ -16,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from lipviz import sdp
-from lipviz.operators import CircularConv, Conv, Dense, Padded, Side, fft_correlate, symbol
-from lipviz.orthogonal import bounded, cayley, normalised
+from lipviz.operators import Conv, Dense, Padded, Side
+from lipviz.orthogonal import normalised
+from lipviz.products import gram
 
 T = TypeVar("T")
 Operator = Dense | Conv
@@ -27,8 +27,12 @@ Rule = Callable[[Operator, Tensor, Side, Tensor | None], Tensor]
 def spectral(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
     """t_i = an upper bound of ||W||^2, the same for all i: over the frequencies, or AOL's largest t_i if smaller."""
     F, factor = op.symbols(W)
+    F = F if F.shape[1] >= F.shape[2] else F.mH
+    with torch.no_grad():  # the gradient needs the one frequency that decides
+        worst = sdp.power_row_sums(gram(F)).argmax()
+    F = F.index_select(0, worst[None])[0]
     t = sdp.aol(op.gram(W, side))  # exact at an orthogonal start, where the frequency grid costs a few percent
-    bound = torch.minimum(sdp.spectral(F.mH @ F if side == "in" else F @ F.mH) * factor**2, t.max())
+    bound = torch.minimum(sdp.spectral(gram(F)) * factor**2, t.max())
     return bound * torch.ones_like(t)
 
 
@@ -42,12 +46,22 @@ def sll(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
     return sdp.aol(op.gram(W, side)) if q is None else sdp.sll(op.gram(W, side), q)
 
 
+def sr(k: int) -> Rule:
+    """t_i = (sum_j |((W^T W)^p)_ij|)^{1/p}, p = 2^k."""
+
+    def rule(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
+        return sdp.sr(op.gram(W, side), k)
+
+    rule.__name__ = f"sr({k})"
+    return rule
+
+
 def full_precision(method: Callable[..., T]) -> Callable[..., T]:
     """Compute a weight outside autocast: T and Q in bfloat16 would bound nothing."""
 
     @wraps(method)
-    def exact(self: "Scaled | Orthogonal", *args: object, **options: object) -> T:
-        with torch.autocast(self.weight.device.type, enabled=False):
+    def exact(self: nn.Module, *args: object, **options: object) -> T:
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):
             return method(self, *args, **options)
 
     return exact
@@ -85,7 +99,7 @@ class Scaled(nn.Module):
         return op.gram(W, self.side), self._t(op, W, self.side), self._q()
 
     @full_precision
-    def scaled(self, size: tuple[int, ...]) -> Tensor:
+    def kernel(self, size: tuple[int, ...]) -> Tensor:
         """W T^{-1/2} (T on the output side where that is `side`), for images of this size."""
         if self.rule is None:
             return self.weight
@@ -118,7 +132,7 @@ class Affine(Scaled):
 
     def forward(self, x: Tensor) -> Tensor:
         """W T^{-1/2} x + b."""
-        return self.op(self.scaled(x.shape[-2:]), x, self.bias)
+        return self.op(self.kernel(x.shape[-2:]), x, self.bias)
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
         """A plain torch layer with W T^{-1/2} as its weight.
@@ -126,10 +140,7 @@ class Affine(Scaled):
         Without a size a strided circular convolution is frozen for images whose sides the stride divides, and
         refuses all others, for which T is another.
         """
-        frozen = self.op.freeze(self.scaled(size or ()), self.bias)
-        if size is None and isinstance(frozen, Padded) and frozen.padding_mode == "circular" and self.rule:
-            frozen.divisor = frozen.conv.stride[0]
-        return frozen
+        return frozen_for(self.op, self.kernel(size or ()), self.bias, size if self.rule else ())
 
 
 class Residual(Scaled):
@@ -143,12 +154,12 @@ class Residual(Scaled):
 
     def forward(self, x: Tensor) -> Tensor:
         """X - 2 V relu(V^T x + b')."""
-        V = self.scaled(x.shape[-2:])
+        V = self.kernel(x.shape[-2:])
         return x - 2 * self.op.adjoint(V, torch.relu(self.op(V, x, self.bias)))
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
         """Two plain torch layers with V^T and -2 V."""
-        V = self.scaled(size or ())
+        V = self.kernel(size or ())
         return FrozenResidual(self.op.freeze(V, self.bias), self.op.freeze_adjoint(-2 * V))
 
 
@@ -169,59 +180,38 @@ class FrozenResidual(nn.Module):
         return x + self.outer(torch.relu(self.inner(x)))
 
 
-class Orthogonal(nn.Module):
-    """x -> Q x + b with Q = cayley(W), W kept at a bounded, learnable Frobenius norm.
+class Transposed(nn.Module):
+    """x -> W^T x + b, W the weight of an affine or block convolution: the same norm, and the image grows by the stride.
 
     Args:
-        op: Dense, or a circular Conv of stride 1, orthogonalised at every frequency of the image.
+        layer: has `op` and `kernel`, maps the output of this layer to its input, and has no bias.
         bias: with a bias or without.
-        generator: source of the initial weight.
     """
 
-    def __init__(self, op: Operator, bias: bool, generator: torch.Generator | None) -> None:
+    def __init__(self, layer: nn.Module, bias: bool) -> None:
         super().__init__()
-        n = min(op.inputs, op.outputs)
-        self.op, self.limit = op, 4 * n**0.5
-        self.weight = nn.Parameter(torch.randn(op.shape, generator=generator))
-        self.gain = nn.Parameter(torch.tensor(0.5 * n**0.5))
-        self.bias = nn.Parameter(torch.zeros(op.outputs)) if bias else None
-
-    def extra_repr(self) -> str:
-        """The geometry."""
-        return str(self.op)
-
-    @full_precision
-    def matrices(self, size: tuple[int, ...]) -> Tensor:
-        """Q of a dense layer (m, n); of a convolution one matrix a frequency, (o, c, height, width // 2 + 1)."""
-        W = bounded(self.weight, self.gain, self.limit)
-        if isinstance(self.op, Dense):
-            return cayley(W)
-        k = self.op.kernel
-        if min(size) < k:
-            raise ValueError(
-                f"an FFT convolution needs images at least as large as its kernel, {k}x{k}, got "
-                f"{size[0]}x{size[1]}: use a smaller kernel, or the row 'aol'"
-            )
-        height, width = size
-        Q = cayley(symbol(W, (height, width), self.op.before)).unflatten(0, (height, width // 2 + 1))
-        return Q.permute(2, 3, 0, 1)
+        self.layer, self.op = layer, layer.op
+        self.bias = nn.Parameter(torch.zeros(layer.op.inputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Q x + b."""
-        Q = self.matrices(x.shape[-2:])
-        return self.op(Q, x, self.bias) if isinstance(self.op, Dense) else fft_correlate(Q, x, self.bias)
+        """W^T x + b."""
+        y = self.op.adjoint(self._kernel(x.shape[-2:]), x)
+        return y if self.bias is None else y + self.bias[:, None, None]
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
-        """A plain nn.Linear, or one FFT product with the equivalent kernel, which is as large as the image."""
-        if isinstance(self.op, Dense):
-            return self.op.freeze(self.matrices(()), self.bias)
-        if not size:
-            raise ValueError(
-                "the kernel of an FFT row depends on the image size: call explicit(model, input_shape) with the "
-                "shape of one input, without the batch"
-            )
-        bias = None if self.bias is None else self.bias.detach().clone()
-        return CircularConv(torch.fft.irfft2(self.matrices(size), s=size), bias)
+        """A plain transposed convolution (a plain one for stride 1)."""
+        return self.op.freeze_adjoint(self._kernel(size or ()), self.bias)
+
+    def _kernel(self, size: tuple[int, ...]) -> Tensor:
+        return self.layer.kernel(tuple(n * self.op.stride for n in size))
+
+
+def frozen_for(op: Operator, W: Tensor, b: Tensor | None, size: tuple[int, ...] | None) -> nn.Module:
+    """The plain layer with the weight W; without a size it refuses wrapped images that the stride does not divide."""
+    frozen = op.freeze(W, b)
+    if size is None and isinstance(frozen, Padded) and frozen.padding_mode == "circular":
+        frozen.divisor = frozen.conv.stride[0]
+    return frozen
 
 
 def orthogonal_start(op: Operator, generator: torch.Generator | None) -> Tensor:

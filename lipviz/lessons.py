@@ -12,9 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from lipviz import runs, sdp
-from lipviz.forms import Orthogonal, Scaled
+from lipviz.forms import Scaled
 from lipviz.operators import Dense, symbol
 from lipviz.orthogonal import normalised
+from lipviz.rotations import BlockConv, Orthogonal, SkewConv, taylor
+from lipviz.sandwich import Sandwich
+
+Layer = Scaled | Orthogonal | SkewConv | BlockConv | Sandwich
 
 WHY = """
 #### Why the discs bound a layer
@@ -202,9 +206,9 @@ def layer(folder: str | Path, index: int, frequency: int = 0) -> Gram:
     module = modules[index]
     row = runs.load(folder).spec.layer
     with torch.no_grad():
-        if isinstance(module, Orthogonal):
-            F = module.matrices(() if isinstance(module.op, Dense) else (GRID, GRID))
-            F = F if F.ndim == 2 else F[:, :, frequency, frequency]
+        if not isinstance(module, Scaled):
+            F = _matrix(module)
+            F = F if F.ndim == 2 else F.unflatten(0, (GRID, -1))[frequency, frequency]
             G, t, q = (F.mH @ F if F.shape[1] <= F.shape[0] else F @ F.mH), None, None
         else:
             G, t, q = module.condition() if module.rule else (_gram(module), None, None)
@@ -289,16 +293,29 @@ def notice_slack(picture: Discs, scale: float) -> str:
     return "No disc reaches left of zero: the condition holds, and the discs prove it."
 
 
-def _modules(folder: str | Path) -> list[Scaled | Orthogonal]:
+def _modules(folder: str | Path) -> list[Layer]:
     model = runs.load(folder).model.double()
-    return [module for module in model.modules() if isinstance(module, Scaled | Orthogonal)]
+    return [module for module in model.modules() if isinstance(module, Layer)]
+
+
+def _matrix(module: Orthogonal | SkewConv | BlockConv | Sandwich) -> torch.Tensor:
+    """The matrix of a layer without a T, of a convolution one at each frequency; of a sandwich row 2 A^T B."""
+    grid = () if isinstance(module.op, Dense) else (GRID, GRID)
+    if isinstance(module, Orthogonal):
+        return module.matrices(grid)
+    if isinstance(module, SkewConv):
+        return taylor(symbol(module.generator_kernel(), (GRID, GRID), module.op.before))
+    if isinstance(module, BlockConv):
+        return symbol(module.op.fold(module.kernel((GRID, GRID))), (GRID, GRID))
+    inner, outer, _ = module.factors(grid)
+    return outer @ inner
 
 
 def _gram(module: Scaled) -> torch.Tensor:
     return module.op.gram(normalised(module.weight), module.side)
 
 
-def _described(module: Scaled | Orthogonal) -> str:
+def _described(module: Layer) -> str:
     op = module.op
     if isinstance(op, Dense):
         return f"dense, {op.inputs} to {op.outputs}"

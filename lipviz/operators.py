@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
+from lipviz.products import gram
+
 Side = Literal["in", "out"]
 
 
@@ -47,7 +49,7 @@ class Dense:
 
     def gram(self, W: Float[Tensor, "m n"], side: Side = "in") -> Float[Tensor, "r r"]:
         """W^T W on the input side, W W^T on the output side."""
-        return W.mT @ W if side == "in" else W @ W.mT
+        return gram(W if side == "in" else W.mT)
 
     def scale(self, W: Float[Tensor, "m n"], t: Float[Tensor, " r"], side: Side = "in") -> Float[Tensor, "m n"]:
         """W T^{-1/2} on the input side, T^{-1/2} W on the output side."""
@@ -109,10 +111,10 @@ class Conv:
         return _correlate(x, W, b, self.before, self.stride, self.padding_mode)
 
     def adjoint(self, W: Tensor, y: Tensor) -> Tensor:
-        """K^T * y: the flipped kernel with the flipped padding (stride 1)."""
-        if self.stride != 1:
-            raise ValueError(f"the adjoint is written for stride 1, got stride {self.stride}: fold the kernel first")
-        return _correlate(y, flipped(W), None, self.kernel - 1 - self.before, 1, self.padding_mode)
+        """K^T * y: the flipped kernel with the flipped padding; with stride s the image grows s times."""
+        if self.stride == 1:
+            return _correlate(y, flipped(W), None, self.kernel - 1 - self.before, 1, self.padding_mode)
+        return _crop(F.conv_transpose2d(y, W, stride=self.stride), y, self.before, self.stride, self.padding_mode)
 
     def fold(self, W: Float[Tensor, "o c k k"]) -> Float[Tensor, "o f l l"]:
         """The stride-1 kernel that acts on PixelUnshuffle(stride)(x): f = c s^2 channels."""
@@ -167,9 +169,14 @@ class Conv:
         """A plain nn.Conv2d with these numbers, inside a `Padded` where torch's own padding does not do."""
         return _frozen_conv(W, b, self.before, self.stride, self.padding_mode)
 
-    def freeze_adjoint(self, W: Tensor) -> nn.Module:
-        """A plain nn.Conv2d that applies the adjoint: flipped kernel, flipped padding."""
-        return _frozen_conv(flipped(W), None, self.kernel - 1 - self.before, 1, self.padding_mode)
+    def freeze_adjoint(self, W: Tensor, b: Tensor | None = None) -> nn.Module:
+        """A plain torch layer that applies the adjoint: flipped kernel, flipped padding, or a transposed convolution."""
+        if self.stride == 1:
+            return _frozen_conv(flipped(W), b, self.kernel - 1 - self.before, 1, self.padding_mode)
+        conv = nn.ConvTranspose2d(
+            self.outputs, self.inputs, self.kernel, self.stride, bias=b is not None, device=W.device, dtype=W.dtype
+        )
+        return PaddedTranspose(_filled(conv, W, b), self.before, self.padding_mode)
 
 
 def flipped(W: Float[Tensor, "o c k k"]) -> Float[Tensor, "c o k k"]:
@@ -183,16 +190,25 @@ def symbol(K: Float[Tensor, "o c kh kw"], grid: tuple[int, int], before: int = 0
     On the n x n grid these are the blocks of the circular convolution on n x n images, taps beyond the image
     wrapped as they must be (`torch.fft` would cut them off).
     """
-    rows, cols = grid
-    dtype = torch.complex(K.new_zeros(0), K.new_zeros(0)).dtype
-    waves = [
-        torch.exp(
-            -2j * math.pi / n * torch.outer(torch.arange(m), torch.arange(k) - before).to(K.device, torch.float64)
-        )
-        for n, m, k in ((rows, rows, K.shape[2]), (cols, cols // 2 + 1, K.shape[3]))
-    ]
-    E, H = (wave.to(dtype) for wave in waves)
-    return torch.einsum("ocuv,mu,nv->mnoc", K.to(dtype), E, H).flatten(0, 1)
+    (n, m), (k, l) = grid, K.shape[2:]
+    E, H = _waves(n, n, k, before), _waves(m, m // 2 + 1, l, before)
+    if k * l > n + m:  # axis by axis: n k + m l terms each, not k l
+        E, H = (wave.to(K.device, _complex(K)) for wave in (E, H))
+        return torch.einsum("ocuv,mu,nv->mnoc", K.to(_complex(K)), E, H).flatten(0, 1)
+    waves = (E[:, None, :, None] * H[None, :, None, :]).flatten(2).flatten(0, 1).to(K.device)  # (frequencies, taps)
+    taps = K.permute(2, 3, 0, 1).flatten(2).flatten(0, 1)
+    parts = (part.to(K.dtype) @ taps for part in (waves.real, waves.imag))
+    return torch.complex(*parts).unflatten(1, K.shape[:2])
+
+
+def _complex(K: Tensor) -> torch.dtype:
+    return torch.complex128 if K.dtype == torch.float64 else torch.complex64
+
+
+def _waves(n: int, frequencies: int, taps: int, before: int) -> Tensor:
+    """e^{-2 pi i w (u - before) / n}, one row a frequency."""
+    angles = torch.outer(torch.arange(frequencies), torch.arange(taps) - before).double()
+    return torch.polar(torch.ones_like(angles), -2 * math.pi / n * angles)
 
 
 class Padded(nn.Module):
@@ -226,6 +242,31 @@ class Padded(nn.Module):
         return self.conv(_pad(x, self.before, self.conv.kernel_size[0], self.padding_mode))
 
 
+class PaddedTranspose(nn.Module):
+    """A plain nn.ConvTranspose2d, cropped (or wrapped) to `stride` times the image: the adjoint of a `Padded`.
+
+    Args:
+        conv: the transposed convolution, without padding of its own.
+        before: pixels cropped before the image along both axes.
+        padding_mode: "zeros" or "circular".
+    """
+
+    def __init__(self, conv: nn.Module, before: int, padding_mode: str) -> None:
+        super().__init__()
+        self.conv, self.before, self.padding_mode = conv, before, padding_mode
+
+    def extra_repr(self) -> str:
+        """The padding in words."""
+        return f"before={self.before}, padding_mode={self.padding_mode!r}"
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Convolve transposed, crop or wrap, add the bias."""
+        conv = self.conv
+        full = F.conv_transpose2d(y, conv.weight, stride=conv.stride)
+        x = _crop(full, y, self.before, conv.stride[0], self.padding_mode)
+        return x if conv.bias is None else x + conv.bias[:, None, None]
+
+
 class CircularConv(nn.Module):
     """Circular convolution with a kernel as large as the image, through the FFT: the frozen form of FFT rows.
 
@@ -244,20 +285,43 @@ class CircularConv(nn.Module):
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
 
+    @classmethod
+    def from_symbol(cls, W: Complex[Tensor, "w o c"], size: tuple[int, ...], b: Tensor | None) -> "CircularConv":
+        """The layer that applies the matrix W[w] at every frequency w of images of this size."""
+        n, m = size
+        K = torch.fft.irfft2(W.unflatten(0, (n, m // 2 + 1)).permute(2, 3, 0, 1), s=(n, m))
+        return cls(K.contiguous(), None if b is None else b.detach().clone())
+
     def forward(self, x: Float[Tensor, "b c n m"]) -> Float[Tensor, "b o n m"]:
         """Multiply in the frequency domain; the image must have the size of the kernel."""
         if x.shape[-2:] != self.weight.shape[-2:]:
             n, m = self.weight.shape[-2:]
             got = "x".join(map(str, x.shape[-2:]))
             raise ValueError(f"this frozen FFT layer is made for {n}x{m} images, got {got}: call explicit() again")
-        return fft_correlate(torch.fft.rfft2(self.weight), x, self.bias)
+        W = torch.fft.rfft2(self.weight).permute(2, 3, 0, 1).flatten(0, 1)
+        return fft_correlate(W, x, self.bias)
 
 
-def fft_correlate(W: Complex[Tensor, "o c n h"], x: Tensor, b: Tensor | None) -> Tensor:
-    """Apply one matrix (o, c) at every frequency of x, then add b; x is taken to the precision of W."""
+def check_size(size: tuple[int, ...], kernel: int) -> None:
+    """Raise a ValueError where an FFT layer cannot be made for images of this size."""
+    if not size:
+        raise ValueError(
+            "the kernel of an FFT row depends on the image size: call explicit(model, input_shape) with the "
+            "shape of one input, without the batch"
+        )
+    if min(size) < kernel:
+        raise ValueError(
+            f"an FFT convolution needs images at least as large as its kernel, {kernel}x{kernel}, got "
+            f"{size[0]}x{size[1]}: use a smaller kernel, or the row 'aol'"
+        )
+
+
+def fft_correlate(W: Complex[Tensor, "w o c"], x: Tensor, b: Tensor | None) -> Tensor:
+    """Apply the matrix W[w] at every frequency w of x, then add b; x is taken to the precision of W."""
     X = torch.fft.rfft2(x.to(W.real.dtype))
-    Y = torch.einsum("ocnh,bcnh->bonh", W, X)
-    y = torch.fft.irfft2(Y, s=x.shape[-2:])
+    n, h = X.shape[2:]
+    Y = X.permute(2, 3, 0, 1).flatten(0, 1) @ W.mT
+    y = torch.fft.irfft2(Y.unflatten(0, (n, h)).permute(2, 3, 0, 1), s=x.shape[-2:])
     return y if b is None else y + b[:, None, None]
 
 
@@ -279,6 +343,20 @@ def _pad(x: Tensor, before: int, kernel: int, padding_mode: str) -> Tensor:
     return x
 
 
+def _crop(full: Tensor, y: Tensor, before: int, stride: int, padding_mode: str) -> Tensor:
+    """The adjoint of `_pad` on the result of a transposed convolution of y."""
+    for axis in (-2, -1):
+        n = stride * y.shape[axis]
+        if padding_mode == "circular":
+            index = (torch.arange(full.shape[axis], device=full.device) - before) % n
+            shape = [*full.shape]
+            shape[axis] = n
+            full = full.new_zeros(shape).index_add(axis, index, full)
+        else:
+            full = F.pad(full.transpose(axis, -1), (-before, n + before - full.shape[axis])).transpose(axis, -1)
+    return full
+
+
 def _frozen_conv(W: Tensor, b: Tensor | None, before: int, stride: int, padding_mode: str) -> nn.Module:
     out, inputs, kernel, _ = W.shape
     own = padding_mode == "zeros" and 2 * before == kernel - 1
@@ -289,7 +367,7 @@ def _frozen_conv(W: Tensor, b: Tensor | None, before: int, stride: int, padding_
     return conv if own else Padded(conv, before, padding_mode)
 
 
-def _filled(layer: nn.Linear | nn.Conv2d, W: Tensor, b: Tensor | None) -> nn.Module:
+def _filled(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, W: Tensor, b: Tensor | None) -> nn.Module:
     with torch.no_grad():
         layer.weight.copy_(W)
         if b is not None and layer.bias is not None:

@@ -1,8 +1,16 @@
-"""Free parameters -> orthogonal matrices."""
+"""Free parameters -> matrices with orthonormal columns (rows, where there are fewer of them), and kernels.
+
+Every function takes real or complex matrices, alone or in batches: one batch entry a frequency of a circular
+convolution. None of them exceeds norm 1 by more than rounding, whatever the parameters are.
+"""
+
+import math
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
+
+from lipviz.products import gram, inverse, peak
 
 
 def cayley(W: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch m n"]:
@@ -19,10 +27,105 @@ def cayley(W: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch m n"]:
     if m < n:
         return cayley(W.mH).mH
     U, V = W[..., :n, :], W[..., n:, :]
-    A = U - U.mH + V.mH @ V
-    eye = torch.eye(n, dtype=W.dtype, device=W.device)
-    B = torch.linalg.solve(eye + A, 2 * eye.expand_as(A))
-    return torch.cat([B - eye, -V @ B], dim=-2)
+    A = U - U.mH
+    A = A + gram(V) if m > n else A
+    eye = _eye(n, W)
+    B = 2 * inverse(eye + A)
+    return torch.cat([B - eye, -V @ B], dim=-2) if m > n else B - eye
+
+
+def exponential(W: Float[Tensor, "n n"], squarings: int = 3) -> Float[Tensor, "n n"]:
+    """Q = r(A / 2^s)^{2^s} with A = W - W^T, r(A) = (E - O)^{-1} (E + O), E = 120 + 12 A^2, O = A (60 + A^2).
+
+    r is the diagonal Pade approximant of the exponential, of order 3. For antisymmetric A it is orthogonal
+    whatever its distance to exp(A) is, so nothing hangs on the truncation; up to angles of pi, Q agrees with
+    exp(A) to about 1e-6 (Higham, SIAM J. Matrix Anal. Appl. 2005, on scaling and squaring).
+
+    >>> angle = math.pi / 4
+    >>> exponential(torch.tensor([[0.0, -angle], [angle, 0.0]])).round(decimals=4)
+    tensor([[ 0., -1.],
+            [ 1.,  0.]])
+    """
+    A = (W - W.mT) / 2**squarings
+    eye, square = _eye(len(W), W), -gram(A)  # A^2 = -A^T A
+    E, O = 120 * eye + 12 * square, A @ (60 * eye + square)
+    Q = torch.linalg.solve(E - O, E + O)
+    for _ in range(squarings):
+        Q = Q @ Q
+    return Q
+
+
+def polar(W: Inexact[Tensor, "*batch m n"], steps: int) -> Inexact[Tensor, "*batch m n"]:
+    """A <- A (3 I - A^H A) / 2, `steps` times, from A = W T^{-1/2}, t_i = sum_j |W^H W|_ij: towards W (W^H W)^{-1/2}.
+
+    A singular value s becomes s (3 - s^2) / 2, which is at most 1 for s in [0, 1], and there the AOL weight
+    starts: norm 1 at every step, orthogonal only in the limit (Bjorck & Bowie, SIAM J. Numer. Anal. 1971).
+
+    >>> polar(torch.diag(torch.tensor([3.0, -1e-3])), 2)
+    tensor([[ 1.0000,  0.0000],
+            [ 0.0000, -1.0000]])
+    """
+    if W.shape[-2] < W.shape[-1]:
+        return polar(W.mH, steps).mH
+    G = gram(W)
+    n = W.shape[-1]
+    scale = (G.abs().sum(-1) + 4 * n * torch.finfo(W.dtype).eps * peak(G)).rsqrt()
+    A, G = W * scale[..., None, :], G * scale[..., None, :] * scale[..., :, None]
+    for step in range(steps):
+        A = 1.5 * A - 0.5 * A @ (gram(A) if step else G)
+    return A
+
+
+def reflections(V: Float[Tensor, "n r"]) -> Float[Tensor, "n n"]:
+    """Q = H_1 ... H_r with H_i = I - 2 v_i v_i^T / |v_i|^2: I - V S^{-1} V^T, S = striu(V^T V) + diag(|v_i|^2) / 2.
+
+    A column of zeros reflects nothing (Joffrain et al., ACM Trans. Math. Softw. 2006, for S).
+
+    >>> reflections(torch.tensor([[1.0], [0.0]]))
+    tensor([[-1., 0.],
+            [ 0., 1.]])
+    """
+    V = V / peak(V, dim=-2)
+    G = gram(V)
+    S = G.triu(1) + torch.diag(G.diagonal() + torch.finfo(V.dtype).eps) / 2
+    return _eye(len(V), V) - V @ torch.linalg.solve_triangular(S, V.mT, upper=True)
+
+
+class _Projector(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(V: Tensor) -> tuple[Tensor, Tensor]:
+        m, r = V.shape[-2:]
+        delta = math.sqrt(torch.finfo(V.dtype).eps)
+        Q, R = torch.linalg.qr(torch.cat([V, (delta * _eye(r, V)).expand(*V.shape[:-2], r, r)], dim=-2))
+        Q = Q[..., :m, :]
+        Y = torch.linalg.solve_triangular(R.mH, Q, upper=False, left=False)
+        return Q @ Q.mH, Y
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
+        ctx.save_for_backward(*output)
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx, C: Tensor, _: Tensor) -> Tensor:  # noqa: ANN001
+        P, Y = ctx.saved_tensors
+        D = (C + C.mH) @ Y
+        return D - P @ D
+
+
+def projector(V: Inexact[Tensor, "*batch m r"]) -> Inexact[Tensor, "*batch m m"]:
+    """P = V (V^H V + d^2 I)^{-1} V^H: the projector on the columns of V, r <= m; d^2 is the machine epsilon.
+
+    By the QR factorisation of [V; d I], which never squares the condition of V: 0 <= P <= I to rounding, for
+    any V. dP = (I - P) dV (V^H V + d^2 I)^{-1} V^H + its adjoint.
+
+    >>> projector(torch.tensor([[3.0], [4.0]])).round(decimals=4)
+    tensor([[0.3600, 0.4800],
+            [0.4800, 0.6400]])
+    """
+    return _Projector.apply(V)[0]
 
 
 def bounded(W: Tensor, gain: Float[Tensor, ""], limit: float) -> Tensor:
@@ -42,5 +145,8 @@ def normalised(W: Tensor) -> Tensor:
     Every constrained layer is invariant to the scale of its weight, and products of entries of 1e18 or 1e-18
     leave the range of float32.
     """
-    peak = W.detach().abs().amax()
-    return W / torch.where(peak > torch.finfo(W.dtype).tiny, peak, torch.ones_like(peak))
+    return W / peak(W)
+
+
+def _eye(n: int, like: Tensor) -> Tensor:
+    return torch.eye(n, dtype=like.dtype, device=like.device)

@@ -9,6 +9,7 @@ If G = W^T W <= T = diag(t) (T - G has no negative eigenvalue), then
 
     AOL        t_i = sum_j |G_ij|                Prach & Lampert, ECCV 2022
     SLL        t_i = sum_j |G_ij| q_j / q_i      Araujo et al., ICLR 2023, any q > 0
+    SR(k)      t_i = (sum_j |(G^p)_ij| q_j / q_i)^{1/p}, p = 2^k    Delattre et al., ICML 2023
     spectral   t_i = an upper bound of the largest eigenvalue of G
 
 `G` is a matrix (n, n), or the Gram kernel of a convolution (n, n, kh, kw), whose taps are the blocks of the
@@ -18,6 +19,8 @@ infinite matrix: a row sum then runs over channels and taps.
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
+
+from lipviz.products import peak, square
 
 
 def magnitudes(G: Inexact[Tensor, "n n *taps"]) -> Float[Tensor, "n n"]:
@@ -48,36 +51,105 @@ def sll(G: Inexact[Tensor, "n n *taps"], q: Float[Tensor, " n"]) -> Float[Tensor
     return magnitudes(G) @ q / q
 
 
+def sr(G: Inexact[Tensor, "n n *taps"], k: int = 1, q: Float[Tensor, " n"] | None = None) -> Float[Tensor, " n"]:
+    """t_i = (sum_j |(G^p)_ij| q_j / q_i)^{1/p} with p = 2^k: spectral rescaling; k = 0 is SLL, without q AOL.
+
+    Sound since G^p <= diag(row sums), and roots keep the order of positive matrices (Loewner and Heinz).
+
+    >>> sr(torch.tensor([[1.0, -2.0], [-2.0, 5.0]]), k=1)
+    tensor([4.1231, 6.4031])
+    """
+    scale = peak(G)
+    A = magnitudes(power(G / scale, k))
+    row_sums = A.sum(1) if q is None else A @ q / q
+    return scale * (row_sums + torch.finfo(A.dtype).eps ** 2) ** (0.5**k)  # a root has no slope at 0
+
+
+def power(G: Inexact[Tensor, "n n *taps"], k: int) -> Inexact[Tensor, "n n *more"]:
+    """G^p, p = 2^k, by k squarings; of a Gram kernel with d x d taps that kernel with p (d - 1) + 1 taps a side.
+
+    A power of a kernel is taken frequency by frequency, on a grid that holds all its taps, so that none wraps.
+    """
+    if G.ndim == 2:
+        for _ in range(k):
+            G = square(G)
+        return G
+    d = G.shape[-1]
+    taps = 2**k * (d - 1) + 1
+    centred = torch.nn.functional.pad(G, (0, taps - d, 0, taps - d)).roll((-(d // 2), -(d // 2)), (2, 3))
+    F = torch.fft.rfft2(centred).permute(2, 3, 0, 1)
+    for _ in range(k):
+        F = square(F)
+    return torch.fft.irfft2(F.permute(2, 3, 0, 1), s=(taps, taps)).roll((taps // 2, taps // 2), (2, 3))
+
+
 def spectral(G: Inexact[Tensor, "*batch n n"], k: int = 6) -> Float[Tensor, ""]:
     """An upper bound of the largest eigenvalue of G, over a batch of Hermitian matrices G >= 0.
 
     max_i ( sum_j |(G^p)_ij| )^{1/p} with p = 2^k: the row sums of a power, by k squarings. Never below the
     true value (a row sum bounds every eigenvalue), at most n^{1/2p} above it, exact where G is a multiple of
-    the identity. The gradient flows through the matrix of the batch that attains the maximum.
+    the identity. The gradient is that of the largest row sum, in the matrix of the batch that has it.
 
-    >>> spectral(torch.eye(3) * 4)
+    >>> spectral(torch.eye(3) * 4).round(decimals=4)
     tensor(4.)
     """
     if G.ndim > 2:
+        G = G.flatten(0, -3)
         with torch.no_grad():
-            worst = _power_row_sum(G, k).flatten().argmax()
-        G = G.flatten(0, -3)[worst]
-    return _power_row_sum(G, k)
+            worst = power_row_sums(G, k).argmax()
+        G = G.index_select(0, worst[None])[0]
+    return _PowerRowSum.apply(G, k)[0]
 
 
-def _power_row_sum(G: Tensor, k: int) -> Tensor:
-    """max_i (sum_j |(G^p)_ij|)^{1/p}, p = 2^k, one value for each matrix; rescaled so that nothing overflows."""
-    tiny = torch.finfo(G.dtype).tiny
-    parts = torch.view_as_real(G).flatten(-2) if G.is_complex() else G
-    peak = parts.abs().amax((-2, -1), keepdim=True).clamp_min(tiny)  # the squares in a norm would underflow
-    log_scale, G = peak[..., 0, 0].log(), G / peak
-    for squarings in range(k):
-        norm = torch.linalg.vector_norm(G, dim=(-2, -1), keepdim=True).clamp_min(tiny)
-        log_scale = log_scale + norm[..., 0, 0].log() / 2**squarings
-        G = G / norm
-        G = G @ G
-    row_sum = G.abs().sum(-1).amax(-1).clamp_min(tiny)
-    return (log_scale + row_sum.log() / 2**k).exp()
+def power_row_sums(G: Inexact[Tensor, "*batch n n"], k: int = 6) -> Float[Tensor, "*batch"]:
+    """`spectral` of every matrix of a batch, without a gradient."""
+    return _PowerRowSum.forward(G, k)[0]
+
+
+class _PowerRowSum(torch.autograd.Function):
+    """t = max_i (sum_j |(G^p)_ij|)^{1/p}, one value for each matrix of a batch.
+
+    With e_i the row that attains it and s the signs of that row, the gradient is the sum over a + b = p - 1 of
+    (H^a e_i) (H^b s)^H / p, H = G / t: two Krylov sequences of p vectors, not k products of matrices.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(G: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        scale = torch.view_as_real(G).abs().amax((-3, -2, -1)) if G.is_complex() else G.abs().amax((-2, -1))
+        scale = scale.clamp_min(torch.finfo(G.dtype).tiny)  # the squares in a norm would underflow
+        G, log_scale = G / scale[..., None, None], scale.log()
+        powers = []
+        for squarings in range(k + 1):
+            norm = torch.linalg.vector_norm(G, dim=(-2, -1)).clamp_min(torch.finfo(G.dtype).tiny)
+            log_scale = log_scale + norm.log() / 2**squarings
+            G = G / norm[..., None, None]
+            powers.append((G, log_scale))
+            G = G @ G if squarings < k else G
+        row_sum = G.abs().sum(-1).amax(-1).clamp_min(torch.finfo(G.dtype).tiny)
+        log_t = log_scale + row_sum.log() / 2**k
+        if G.ndim > 2:
+            return log_t.exp(), log_t
+        return log_t.exp(), torch.stack([H * ((log - log_t) * 2**j).exp() for j, (H, log) in enumerate(powers)])
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
+        ctx.save_for_backward(output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g: Tensor, _: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
+        (powers,) = ctx.saved_tensors  # H^1, H^2, H^4, ..., H^p
+        last = powers[-1]
+        row = last.index_select(0, last.abs().sum(-1).argmax()[None])
+        signs = torch.sgn(row).mH
+        X = torch.eye(len(last), dtype=last.dtype, device=last.device)[:, last.abs().sum(-1).argmax()][:, None]
+        Y = signs
+        for H in powers[:-1]:
+            X, Y = torch.cat([X, H @ X], 1), torch.cat([Y, H @ Y], 1)
+        return g * (X @ Y.flip(1).mH) / X.shape[1], None
 
 
 def slack(G: Inexact[Tensor, "n n"], t: Float[Tensor, " n"]) -> float:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from lipviz.bounds import UNROLL, freeze64, leaves, unrolled
 from lipviz.forms import FrozenResidual
-from lipviz.operators import CircularConv, Conv, Padded, symbol
+from lipviz.operators import CircularConv, Conv, Padded, PaddedTranspose, symbol
+from lipviz.rotations import FrozenSeries, taylor
+from lipviz.sandwich import FrozenSandwich
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Spectrum:
 
     Attributes:
         layer: name of the layer in the frozen model.
-        kind: "affine" (of its matrix) or "residual" (of V = W T^{-1/2} in x - 2 V relu(V^T x + b)).
+        kind: "affine" (of its matrix), "residual" (of V = W T^{-1/2} in x - 2 V relu(V^T x + b)) or "sandwich"
+            (of 2 A^T B, the layer without its relu).
         values: singular values, descending, float64.
         method: "exact", or "frequencies": of the symbol on a grid, which is the spectrum of the same kernel under
             circular padding on an image of that size.
@@ -42,26 +45,40 @@ def spectra(model: nn.Module, input_shape: tuple[int, ...]) -> list[Spectrum]:
     with torch.no_grad():
         for name, module in leaves(freeze64(model, input_shape)):
             kind, linear = ("residual", module.inner) if isinstance(module, FrozenResidual) else ("affine", module)
-            if isinstance(linear, nn.Linear | nn.Conv2d | Padded | CircularConv):
+            kind = "sandwich" if isinstance(module, FrozenSandwich) else kind
+            if isinstance(linear, LINEAR):
                 values, method = singular_values(linear, tuple(x.shape[1:]))
                 found.append(Spectrum(name, kind, values.numpy(), method))
             x = module(x)
     return found
 
 
-def singular_values(
-    module: nn.Linear | nn.Conv2d | Padded | CircularConv, shape: tuple[int, ...]
-) -> tuple[Tensor, str]:
-    """(values, method) of one frozen affine layer on inputs of shape `shape`; values descend.
+LINEAR = (nn.Linear, nn.Conv2d, Padded, PaddedTranspose, CircularConv, FrozenSeries, FrozenSandwich)
+
+
+def singular_values(module: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, str]:
+    """(values, method) of one frozen affine (or sandwich) layer on inputs of shape `shape`; values descend.
 
     Zero padding has no closed form: the matrix is written out where it is small, and elsewhere the values
     are those of the symbol at the frequencies of an image padded to its full reach.
     """
     if isinstance(module, nn.Linear):
         return torch.linalg.svdvals(module.weight), "exact"
+    if isinstance(module, FrozenSandwich) and isinstance(module.inner, nn.Linear):
+        return torch.linalg.svdvals(module.outer.weight @ module.inner.weight), "exact"
     height, width = shape[-2:]
     if isinstance(module, CircularConv):
         return _values(symbol(module.weight, (height, width)), (height, width)), "exact"
+    if isinstance(module, FrozenSandwich):
+        inner, outer = (symbol(half.weight, (height, width)) for half in (module.inner, module.outer))
+        return _values(outer @ inner, (height, width)), "exact"
+    if isinstance(module, FrozenSeries):
+        return _series_values(module, shape)
+    if isinstance(module, PaddedTranspose):  # those of the convolution that it is the adjoint of
+        conv = module.conv
+        op = Conv(conv.out_channels, conv.in_channels, conv.kernel_size[0], conv.stride[0], module.padding_mode)
+        size = (op.stride * height, op.stride * width)
+        return singular_values(op.freeze(conv.weight, None), (op.inputs, *size))
     conv = module.conv if isinstance(module, Padded) else module
     stride = conv.stride[0]
     circular = isinstance(module, Padded) and module.padding_mode == "circular"
@@ -73,6 +90,18 @@ def singular_values(
     kernel = _folded(conv)
     grid = (height // stride + kernel.shape[-1] - 1, width // stride + kernel.shape[-1] - 1)
     return _values(symbol(kernel, grid), grid), "frequencies"
+
+
+def _series_values(module: FrozenSeries, shape: tuple[int, ...]) -> tuple[Tensor, str]:
+    """Of the matrix written out where it is small, else at the frequencies (of the padded image for zero padding)."""
+    if math.prod(shape) <= UNROLL // 2:
+        return torch.linalg.svdvals(unrolled(module, shape)), "exact"
+    circular = isinstance(module.conv, Padded) and module.conv.padding_mode == "circular"
+    weight = module.conv.conv.weight if isinstance(module.conv, Padded) else module.conv.weight
+    more = 0 if circular else 3 * (weight.shape[-1] - 1)
+    grid = (shape[-2] + more, shape[-1] + more)
+    S = taylor(symbol(weight, grid, weight.shape[-1] // 2))[:, : module.outputs, : module.inputs]
+    return _values(S, grid), "exact" if circular else "frequencies"
 
 
 def _folded(conv: nn.Conv2d) -> Tensor:

@@ -14,21 +14,29 @@ CONSTRAINED = tuple(name for name in LAYERS if name != "plain")
 def conv_cases(rows):
     """(row, kernel, stride, padding_mode, in, out, image side) of everything the support table promises."""
     for row, k, s, mode, (ci, co) in itertools.product(rows, KERNELS, (1, 2), ("zeros", "circular"), WIDTHS):
-        form = LAYERS[row].form
-        if form == "residual" and (s == 2 or ci != co):
+        if not supported(row, k, s, mode, ci, co):
             continue
-        if form == "orthogonal":
-            if mode == "zeros":
-                continue
-            yield row, k, s, mode, ci, co, max(6, 2 * k)
-            continue
-        yield row, k, s, mode, ci, co, 5 if (k + ci) % 2 else 6
+        even = LAYERS[row].fft or (LAYERS[row].unshuffles and s == 2)
+        yield row, k, s, mode, ci, co, max(6, 2 * k) if even else 5 if (k + ci) % 2 else 6
+
+
+def supported(row, k, s, mode, ci, co):
+    """Design 8, the table of what each row must support, written out."""
+    if row in ("exponential", "bjorck", "householder"):
+        return False
+    if row in ("cpl", "sll"):
+        return ci == co and s == 1
+    if row in ("cayley", "bro", "lot", "sandwich"):
+        return mode == "circular"
+    if row == "soc":
+        return k % 2 == 1
+    return row != "aoc" or k >= s
 
 
 def dense_cases(rows):
     """(row, in, out) of everything the support table promises."""
     for row, (n, m) in itertools.product(rows, ((1, 1), (2, 5), (5, 2), (4, 4), (1, 3), (7, 7))):
-        if LAYERS[row].form != "residual" or n == m:
+        if row not in ("soc", "aoc", "lot") and (row not in ("cpl", "sll") or n == m):
             yield row, n, m
 
 

@@ -1,0 +1,119 @@
+"""Matrix products that know more about their factors than autograd does, and so cost less.
+
+The gradient of W^H W takes one product instead of two, that of G^2 for Hermitian G likewise, and a large inverse is
+cut into blocks.
+"""
+
+import torch
+from jaxtyping import Float, Inexact
+from torch import Tensor
+
+BLOCK = 128  # a matrix up to this side is inverted directly
+
+
+def peak(W: Inexact[Tensor, "..."], dim: int | None = None) -> Float[Tensor, "..."]:
+    """The largest magnitude (along `dim`, which stays), held constant in the gradient; 1 where it is zero or denormal.
+
+    >>> peak(torch.tensor([[0.0, 0.0], [1.0, -3.0]]), dim=1)
+    tensor([[1.],
+            [3.]])
+    """
+    W = W.detach().abs()
+    largest = W.amax() if dim is None else W.amax(dim, keepdim=True)
+    return torch.where(largest > torch.finfo(W.dtype).tiny, largest, torch.ones_like(largest))
+
+
+class _Gram(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(W: Tensor) -> Tensor:
+        return W.mH @ W
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, C: Tensor) -> Tensor:  # noqa: ANN001
+        (W,) = ctx.saved_tensors
+        return W @ (C + C.mH)
+
+
+def gram(W: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch n n"]:
+    """G = W^H W.
+
+    >>> gram(torch.tensor([[1.0, 2.0]]))
+    tensor([[1., 2.],
+            [2., 4.]])
+    """
+    return _Gram.apply(W)
+
+
+class _Square(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(G: Tensor) -> Tensor:
+        return G @ G
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, C: Tensor) -> Tensor:  # noqa: ANN001
+        (G,) = ctx.saved_tensors
+        D = (C + C.mH) / 2 @ G
+        return D + D.mH
+
+
+def square(G: Inexact[Tensor, "*batch n n"]) -> Inexact[Tensor, "*batch n n"]:
+    """G^2 for Hermitian G; the gradient is the Hermitian one.
+
+    >>> square(torch.eye(2) * 3)
+    tensor([[9., 0.],
+            [0., 9.]])
+    """
+    return _Square.apply(G)
+
+
+class _Inverse(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(M: Tensor) -> Tensor:
+        return _inverted(M)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx, C: Tensor) -> Tensor:  # noqa: ANN001
+        (X,) = ctx.saved_tensors
+        return -X.mH @ (C @ X.mH)
+
+
+def inverse(M: Inexact[Tensor, "*batch n n"]) -> Inexact[Tensor, "*batch n n"]:
+    """M^{-1} of a matrix whose Hermitian part is positive definite: then its blocks need no pivots.
+
+    >>> inverse(torch.tensor([[2.0, -1.0], [1.0, 0.0]]))
+    tensor([[-0.,  1.],
+            [-1.,  2.]])
+    """
+    return _Inverse.apply(M)
+
+
+def _inverted(M: Tensor) -> Tensor:
+    """By the Schur complement S - R P^{-1} Q of M = [P, Q; R, S], whose Hermitian part is positive definite too."""
+    n = M.shape[-1]
+    if n <= BLOCK:
+        return torch.linalg.inv(M)
+    h = n // 2
+    P, Q, R, S = M[..., :h, :h], M[..., :h, h:], M[..., h:, :h], M[..., h:, h:]
+    P = _inverted(P)
+    RP, PQ = R @ P, P @ Q
+    S = _inverted(S - RP @ Q)
+    B = -PQ @ S
+    return torch.cat([torch.cat([P - B @ RP, B], -1), torch.cat([-S @ RP, S], -1)], -2)
