@@ -159,7 +159,7 @@ def layers(
         device: "cpu" or "cuda".
         dtypes: "float32", "bfloat16" (autocast); by default the first, on a GPU both.
         compile: measure everything once more under torch.compile, the plain layer as well.
-        show: a progress bar, where standard error is a terminal.
+        show: a progress bar on standard error.
 
     Raises:
         ValueError: an unknown row, device or dtype, or fewer than two pairs.
@@ -174,11 +174,12 @@ def layers(
         for mode in modes
         for candidate in own(shape, rows) + (candidates(shape.kind, shape.width) if peers else [])
     ]
-    with (
-        torch.random.fork_rng(devices=[]),
-        tqdm(jobs, disable=None if show else True, desc="measure", unit="layer") as bar,
-    ):
-        return [measure(candidate, shape, mode, pairs, device) for candidate, shape, mode in bar]
+    found = []
+    with torch.random.fork_rng(devices=[]), tqdm(jobs, disable=not show, unit="layer") as bar:
+        for candidate, shape, mode in bar:
+            bar.set_description(f"{shape.kind}, {mode}, {candidate.row}")
+            found.append(measure(candidate, shape, mode, pairs, device))
+    return found
 
 
 def own(shape: Shape, rows: Sequence[str] | None = None) -> list[Candidate]:

@@ -110,7 +110,7 @@ def candidates(kind: str, width: int) -> list[Candidate]:
             f"{peer.name} {peer.option}".strip(),
             *(peer.form, padding, padding),
             partial(peer.build, width),
-            "forward as it is, in evaluation mode",
+            "evaluation mode",
         )
         for peer in PEERS[kind]
         if version(peer.package)

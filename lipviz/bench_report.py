@@ -77,7 +77,7 @@ def protocol(found: Sequence[Measurement], pairs: int, device: str, peers: bool)
 
 
 def hardware(device: str) -> str:
-    """The GPU and its settings, or the processor with its cores, vector instructions and threads in use."""
+    """The GPU and its settings, or the processor with its vector instructions and the threads in use."""
     if device == "cuda":
         tf32 = "with" if torch.backends.cudnn.allow_tf32 else "without"
         precision = torch.get_float32_matmul_precision()
@@ -87,8 +87,8 @@ def hardware(device: str) -> str:
     except OSError:
         names = []
     name = names[0] if names else platform.processor() or platform.machine()
-    threads = torch.get_num_threads()
-    return f"{name}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {threads} threads"
+    used = f"{torch.get_num_threads()} of {os.cpu_count()} threads"
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {used}"
 
 
 def as_csv(found: Iterable[Measurement]) -> str:

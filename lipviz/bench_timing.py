@@ -48,7 +48,9 @@ def step(module: nn.Module, x: Tensor, dtype: str) -> None:
     module.zero_grad(set_to_none=True)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         y = module(x)
-    y.float().square().sum().backward()
+    loss = y.float().square().sum()
+    del y  # or it would outlive its last use
+    loss.backward()
 
 
 def predict(module: nn.Module, x: Tensor, dtype: str) -> None:

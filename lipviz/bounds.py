@@ -189,13 +189,16 @@ def norm_bound(F: Inexact[Tensor, "*batch m n"]) -> float:
     G = F.mH @ F
     gram_error = gamma(4 * m + 8) * float(_real(F).square().flatten(1).sum(1).max()) * (1 + gamma(2 * m * n))
     top = _largest_eigenvalue(G)
-    slack = 1e-14 * top + 1e-300
+    slack, exact = 1e-14 * top + 1e-300, False
     while True:
         mu = (top + slack) * (1 + 1e-15)
         factor_error = 8 * gamma(n + 8) * n * mu  # of Cholesky, and of forming the matrix it is given
         eye = torch.eye(n, dtype=G.dtype)
-        if int(torch.linalg.cholesky_ex(mu * eye - G).info.max()) == 0:
+        failed = torch.linalg.cholesky_ex(mu * eye - G).info > 0
+        if not failed.any():
             return math.sqrt(mu + gram_error + factor_error) * (1 + 4 * U) * scale
+        if not exact:  # the guess missed some: they tell the largest eigenvalue
+            top, exact = max(top, float(torch.linalg.eigvalsh(G[failed]).amax())), True
         slack = 4 * slack + factor_error
 
 

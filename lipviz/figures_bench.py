@@ -10,45 +10,44 @@ from plotly.subplots import make_subplots
 from lipviz.drawing import INK, layout, looks
 
 COLUMNS = {"train": "training step", "forward": "explicit forward"}
-LINE, HEAD = 24, 70  # pixels: a row of the figure, and what a panel takes besides
+LINE, GAP, ENDS = 24, 110, 100  # pixels: one layer, between two panels, above and below them all
 
 
 def bench(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> go.Figure:
-    """Times as multiples of the plain layer: a dot at the median, a bar between the quartiles, a line at 1.
+    """Times as multiples of the plain layer: a marker at the median, a bar between the quartiles, a line at 1.
 
-    Each of `rows` holds panel, name (unique in its panel), row, and (median, low, high) under train and forward.
-    The panels stand below each other, the training step on the left and the explicit forward on the right.
+    Each of `rows` holds panel, name, row, and (median, low, high) under train and forward. The panels stand below
+    each other, the training step on the left and the explicit forward on the right.
     """
     panels: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         panels.setdefault(row["panel"], []).append(row)
-    heights = [LINE * len(shown) + HEAD for shown in panels.values()]
+    heights = [LINE * len(shown) for shown in panels.values()]
+    height = sum(heights) + GAP * (len(panels) - 1)
     fig = make_subplots(
         rows=len(panels),
         cols=len(COLUMNS),
         row_heights=heights,
         horizontal_spacing=0.03,
-        vertical_spacing=HEAD / sum(heights) if len(panels) > 1 else 0,
-        subplot_titles=[f"{panel}<br>{what}" for panel in panels for what in COLUMNS.values()],
+        vertical_spacing=GAP / height if len(panels) > 1 else 0,
+        subplot_titles=[title for panel in panels for title in (panel, "")],
         shared_yaxes=True,
     )
-    for i, shown in enumerate(panels.values(), 1):
-        for j, key in enumerate(COLUMNS, 1):
-            _dots(fig, i, j, shown, key, dark)
-    ends = np.array([row[key] for row in rows for key in COLUMNS] or [(1.0, 1.0, 1.0)])
-    low, high = 0.9 * min(ends.min(), 1.0), 1.15 * max(ends.max(), 1.0)
+    ends = np.array([row[key] for row in rows for key in COLUMNS])
     ticks = [float(f"{digit}e{power}") for power in range(-3, 5) for digit in (1, 2, 5)]
     fig.update_xaxes(
         type="log",
-        range=[np.log10(low), np.log10(high)],
+        range=np.log10([0.9 * min(ends.min(), 1.0), 1.15 * max(ends.max(), 1.0)]),
         tickvals=ticks,
         ticktext=[f"{tick:g}" for tick in ticks],
-        title="time / time of the plain layer",
     )
-    ink = INK[dark]
-    fig.add_vline(1.0, line={"dash": "dash", "width": 2, "color": ink.text}, row="all", col="all")
-    fig.update_layout(**layout(dark, sum(heights) + HEAD), showlegend=False)
-    return fig.update_annotations(font={"size": 14})
+    for i, shown in enumerate(panels.values(), 1):
+        for j, (key, what) in enumerate(COLUMNS.items(), 1):
+            _dots(fig, i, j, shown, key, dark)
+            fig.update_xaxes(title=f"{what}, time / plain layer", row=i, col=j)
+    line = {"dash": "dash", "width": 2, "color": INK[dark].text}
+    fig.add_vline(1.0, line=line, layer="below", row="all", col="all")
+    return fig.update_layout(**layout(dark, height + ENDS), showlegend=False)
 
 
 def _dots(fig: go.Figure, i: int, j: int, rows: Sequence[Mapping[str, Any]], key: str, dark: bool) -> None:

@@ -36,6 +36,7 @@ class Row:
         conv: the same for convolutions.
         fft: the convolution works at every frequency, so it is circular and made for one image size.
         unshuffles: stride 2 is made by PixelUnshuffle(2).
+        partner: a convnet of a row without a dense form has the dense layers of this one.
         options: name -> default of the whole number that the row takes besides the geometry.
     """
 
@@ -50,6 +51,7 @@ class Row:
     conv: Build | None
     fft: bool = False
     unshuffles: bool = False
+    partner: str = ""
     options: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -124,16 +126,17 @@ LAYERS: dict[str, Row] = {
     "soc": _row(
         "SOC", "orthogonal", "orthogonal", SkewConv, "W = exp(J) to third order, J^T = -J, ||J|| <= sqrt(3)",
         "bounded", "Singla & Feizi, ICML 2021", "three convolutions and a bound of ||J||; frozen, three convolutions",
-        dense=None, unshuffles=True,
+        dense=None, unshuffles=True, partner="cayley",
     ),
     "aoc": _row(
         "AOC", "orthogonal", "orthogonal", BlockConv, "K = block convolution of projectors", "exact",
         "Boissin et al., ICML 2025; Li et al., NeurIPS 2019", "a small kernel from QR factorisations", dense=None,
+        partner="cayley",
     ),
     "lot": _row(
         "LOT", "orthogonal", "orthogonal", _orthogonal("polar", "steps"),
         "W <- W (3 I - W^T W) / 2 from AOL, a frequency", "bounded", "Xu, Li & Li, NeurIPS 2022",
-        "two products a step and frequency", dense=None, options={"steps": 8}, **_FREQUENCIES,
+        "two products a step and frequency", dense=None, partner="cayley", options={"steps": 8}, **_FREQUENCIES,
     ),
     "sandwich": _row(
         "Sandwich", "sandwich", "sandwich", Sandwich, "A A^T + B B^T = I", "bounded", "Wang & Manchester, ICML 2023",

@@ -16,7 +16,7 @@ class Spec:
 
     mlp       center, flatten, pad to width, dense_depth x (dense, MaxMin), unit-row head
     convnet   center, PixelUnshuffle(patch), pad to width, depth x (conv, MaxMin), Pool(pool), flatten,
-              dense_depth x (dense, MaxMin), unit-row head
+              dense_depth x (dense, MaxMin), unit-row head; the dense layers of a row that has none are its partner's
 
     Attributes:
         layer: a row of LAYERS.
@@ -58,6 +58,9 @@ class Spec:
                 raise ValueError(f"{name} must be a whole number of at least {smallest}, got {value!r}")
         if self.width % 2:
             raise ValueError(f"width must be even, since MaxMin sorts pairs, got {self.width}")
+        if (LAYERS[self.layer].conv if self.kind == "convnet" else LAYERS[self.layer].dense) is None:
+            what = "convolutions" if self.kind == "convnet" else "dense layers"
+            raise ValueError(f"{self.layer!r} has no {what}, got kind {self.kind!r}: choose one of {', '.join(fitting(self.kind))}")
         self._check_shapes()
 
     def _check_shapes(self) -> None:
@@ -97,6 +100,15 @@ class Spec:
             raise ValueError(f"the spec is incomplete: {error}") from None
 
 
+def fitting(kind: str) -> list[str]:
+    """The rows of LAYERS of which an "mlp" or a "convnet" can be built.
+
+    >>> "aoc" in fitting("mlp"), "aoc" in fitting("convnet")
+    (False, True)
+    """
+    return [name for name, row in LAYERS.items() if (row.conv if kind == "convnet" else row.dense)]
+
+
 def build(spec: Spec, seed: int = 0) -> nn.Sequential:
     """The network of a Spec, initialised from a generator of its own.
 
@@ -119,5 +131,5 @@ def build(spec: Spec, seed: int = 0) -> nn.Sequential:
     else:
         layers += [nn.Flatten(), PadChannels(spec.width)]
     for _ in range(spec.dense_depth):
-        layers += [dense(spec.layer, features, features, generator=generator), MaxMin()]
+        layers += [dense(LAYERS[spec.layer].partner or spec.layer, features, features, generator=generator), MaxMin()]
     return nn.Sequential(*layers, UnitRows(features, spec.classes, generator=generator))

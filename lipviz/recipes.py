@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lipviz import data as datasets
+from lipviz.layers import LAYERS
 from lipviz.networks import Spec
 
 
@@ -63,16 +64,22 @@ def offset_cross_entropy(
 
 
 def default_spec(data: datasets.Data, layer: str, width: int = 64) -> Spec:
-    """A small network for the data: the largest patch whose channels fit the width, then pooled to a small grid."""
+    """A small network for the data: dense layers for points and small images, convolutions for other images.
+
+    Of small images a row that is convolutions only gets a convnet too. The patch is the largest whose channels fit
+    the width, and what is left is pooled to a small grid.
+    """
     shape, classes = data.input_shape, len(data.classes)
     mean = tuple(round(float(m), 4) for m in channel_means(data.x))
-    if len(shape) == 1 or min(shape[1:]) < 16:
+    flat = layer not in LAYERS or LAYERS[layer].dense is not None  # an unknown row is for the Spec to refuse
+    if len(shape) == 1 or (min(shape[1:]) < 16 and flat):
         width = max(width, 2 * math.ceil(math.prod(shape) / 2))
         return Spec(layer, "mlp", shape, classes, width, dense_depth=3, mean=mean)
     channels, height, width_px = shape
     width = max(width, 2 * math.ceil(channels / 2))
     side = math.gcd(height, width_px)
-    patch = max(p for p in range(1, side + 1) if side % p == 0 and channels * p * p <= width)
+    fits = [p for p in range(1, side + 1) if side % p == 0 and channels * p * p <= width]
+    patch = max([p for p in fits if side // p >= 4], default=1)  # a kernel needs an image around it
     grid = side // patch
     pool = max((p for p in range(1, grid // 2 + 1) if grid % p == 0), default=1)
     pool = pool if grid // pool <= 4 else grid  # a large prime grid would make huge dense layers

@@ -22,13 +22,15 @@ def form(key: str) -> dict[str, Any]:
     from lipviz import jobs
     from lipviz.data import NAMES
     from lipviz.layers import LAYERS
+    from lipviz.networks import fitting
 
     bound: dict[str, Any] = {"bind": "query-params"}
     kinds = [*NAMES, "zip of pictures"]
     source = st.segmented_control("Data", kinds, default=kinds[0], required=True, key=f"{key}_data", wrap=True, **bound)
     if source == kinds[-1]:
         source = st.file_uploader("Folders named after classes, in a zip", "zip", key=f"{key}_zip", max_upload_size=8)
-    titles = {row.title: name for name, row in LAYERS.items()}
+    rows = LAYERS if source == "digits" else fitting("mlp" if source in NAMES else "convnet")
+    titles = {LAYERS[name].title: name for name in rows}
     names = list(titles)
     title = st.selectbox("Layer", names, names.index(LAYERS["aol"].title), key=f"{key}_layer", **bound)
     sizes = {}

@@ -5,6 +5,7 @@ import itertools
 import torch
 
 from lipviz.layers import LAYERS, conv2d, dense
+from lipviz.networks import Spec, build
 
 KERNELS = (1, 2, 3, 5)
 WIDTHS = ((1, 1), (2, 3), (4, 2), (3, 3), (2, 9))
@@ -70,3 +71,12 @@ def perturb(model, scale):
     with torch.no_grad():
         for p in model.parameters():
             p.add_(scale * torch.randn_like(p))
+
+
+def network(row, kind=None):
+    """(perturbed network, shape of one input) of a row: a convnet, or an mlp where the row has no convolution."""
+    kind = kind or ("convnet" if LAYERS[row].conv else "mlp")
+    shape = (1, 8, 8) if kind == "convnet" else (6,)
+    model = build(Spec(row, kind, shape, 4, width=8, depth=2, patch=2, pool=2, mean=(0.3,)))
+    perturb(model, 0.2)
+    return model, shape

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from cases import conv_cases, dense_cases, make, norm, perturb
+from cases import conv_cases, dense_cases, make, network, norm, perturb
 from torch import nn
 
 from lipviz import isometries
@@ -26,7 +26,7 @@ def test_bound_is_above_the_truth_and_tight(case):
     for scale in (0, 1, 10):
         perturb(layer, scale)
         value, true = bound(layer, shape).value, norm(layer, shape)
-        assert value >= true
+        assert value >= true * (1 - 1e-13)  # the SVD rounds too
         assert value <= (1.05 * true if case[0] == "plain" else 1 + 1e-6)
 
 
@@ -127,12 +127,12 @@ def test_a_residual_whose_halves_do_not_match_is_refused():
 
 def test_network_bound_is_the_product_and_at_least_the_jacobian():
     for row in LAYERS:
-        model = build(Spec(row, "convnet", (1, 8, 8), 3, width=4, depth=2, patch=2, pool=2)).double()
-        perturb(model, 0.3)
-        found = bound(model, (1, 8, 8))
-        assert found.value >= norm(model, (1, 8, 8))
+        model, shape = network(row)
+        model.double()
+        found = bound(model, shape)
+        assert found.value >= norm(model, shape)
         assert found.value == pytest.approx(math.prod(layer.value for layer in found.layers))
-        assert bound(model.float(), (1, 8, 8)).value == pytest.approx(found.value, rel=1e-4)
+        assert bound(model.float(), shape).value == pytest.approx(found.value, rel=1e-4)
 
 
 def test_weights_that_are_not_finite_are_refused():

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from cases import perturb
+from cases import network, perturb
 from torch import nn
 
 from lipviz.bounds import bound_layer
@@ -13,15 +13,7 @@ from lipviz.certify import Certifier, absolute_norm, certified_accuracy, certify
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import Center, Pool, UnitRows
 from lipviz.layers import LAYERS, conv2d, explicit
-from lipviz.networks import Spec, build
 from lipviz.operators import CircularConv
-
-
-def network(row, kind="convnet"):
-    shape = (1, 8, 8) if kind == "convnet" else (6,)
-    model = build(Spec(row, kind, shape, 4, width=8, depth=2, patch=2, pool=2, mean=(0.3,)))
-    perturb(model, 0.2)
-    return model, shape
 
 
 @pytest.mark.parametrize("row", LAYERS)

@@ -127,7 +127,9 @@ def test_n_activation_is_continuous_at_its_thresholds():
     x = torch.tensor([[-3.0, -3.0, -3.0], [0.0, 0.0, 0.0], [5.0, 5.0, 5.0]], dtype=torch.float64)
     found = torch.tensor([[-1.0, -1.0, -4.0], [0.0, 0.0, -1.0], [1.0, 1.0, 4.0]], dtype=torch.float64)
     assert torch.equal(layer(x), found)
-    assert torch.equal(NActivation(2)(torch.tensor([[-3.0, -3.0]])), torch.tensor([[3.0, -3.0]])), "the start"
+    assert NActivation(3).theta.tolist() == [[-100, 0], [-100, 0], [0, 0]]
+    start = NActivation(3)(torch.tensor([[-3.0, 5.0, -3.0], [-100.0, -99.0, 5.0]]))
+    assert start.tolist() == [[3, 5, -3], [100, 99, 5]], "absolute value, absolute value, identity"
 
 
 class Unsorted(NActivation):
@@ -523,6 +525,17 @@ def test_an_error_at_the_input_is_multiplied_by_the_share_of_each_path():
     layer = average(0.25, scaled(9.0))
     _, e = propagate(Certifier(layer, (6,)).steps, torch.zeros(1, 6).double(), torch.tensor([1e-3]).double())
     assert float(e) == pytest.approx(1e-3 * (0.25 + 0.75 * 9))
+
+
+def test_products_that_cancel_in_a_branch_are_counted():
+    """The branch maps x to almost nothing, and all its digits are rounding."""
+    layer = ResidualAverage(nn.Linear(6, 6)).double()
+    x, W = torch.randn(1, 6, dtype=torch.float64), 1e6 * torch.randn(6, 6, dtype=torch.float64)
+    layer.branch.weight.data = W - W @ x.mT @ x / x.square().sum()
+    layer.branch.bias.data.zero_()
+    y, e = propagate(Certifier(layer, (6,)).steps, x, torch.zeros(1, dtype=torch.float64))
+    error = distance(y, exact(layer, digits(x), (6,)))
+    assert 1e-12 < error <= mpf(float(e)) < 1e-7
 
 
 def test_the_logits_of_a_network_lie_within_their_error():

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from lipviz import history, lessons, runs, ui
 from lipviz.data import Data
-from lipviz.networks import Spec
+from lipviz.networks import Spec, fitting
 from lipviz.recipes import Recipe
 from lipviz.spectra import spectra
 from lipviz.train import train
@@ -29,13 +29,13 @@ def trained(tmp_path_factory):
     """Points with every kind of row, pictures with convolutions: one or two epochs each."""
     root = tmp_path_factory.mktemp("trained")
     recipe = Recipe(epochs=2, batch=64, held_out=0.2)
-    for layer in ("aol", "sll", "cayley", "plain"):
+    for layer in fitting("mlp"):
         spec = Spec(layer, "mlp", (2,), 2, 8)
         train(root / f"moons-{layer}", "moons", spec=spec, recipe=recipe, device="cpu", show=False)
     random = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (60, 1, 8, 8), generator=random, dtype=torch.uint8)
     noise = Data("noise", ("a", "b"), x[:40], torch.arange(40) % 2, x[40:], torch.arange(20) % 2)
-    for layer in ("aol", "sll", "cayley", "plain"):
+    for layer in fitting("convnet"):
         spec = Spec(layer, "convnet", (1, 8, 8), 2, 4, depth=2, dense_depth=1, patch=2, pool=2)
         short = Recipe(epochs=1, batch=16, held_out=0.2)
         train(root / f"noise-{layer}", "noise", data=noise, spec=spec, recipe=short, device="cpu", show=False)
@@ -138,6 +138,42 @@ def test_discs_of_runs(open_page, data, layer, view):
     assert not at.error and len(charts(at)) == 2
     if layer == "cayley":
         assert at.metric[0].value == "1"
+
+
+OTHERS = [
+    *(f"moons-{row}" for row in ("sr", "exponential", "bjorck", "householder", "bro", "sandwich")),
+    *(f"noise-{row}" for row in ("sr", "cpl", "spectral", "bro", "soc", "aoc", "lot", "sandwich")),
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_discs_and_spectra_of_every_other_row(open_page, name):
+    at = open_page("discs", gd_source=name, gd_wave="3")
+    assert not at.error and len(charts(at)) == 2
+    at = open_page("spectra", sp_runs=name)
+    assert not at.error and charts(at)
+
+
+def test_the_train_page_offers_the_rows_that_fit_the_data(open_page):
+    at = open_page("train", tr_data="digits", tr_layer="AOC")
+    assert at.selectbox("tr_layer").value == "AOC" and "Bjorck" in at.selectbox("tr_layer").options
+    at.button_group("tr_data").set_value("moons").run()
+    assert not at.exception and "AOC" not in at.selectbox("tr_layer").options
+
+
+@pytest.mark.parametrize("row", ["aoc", "sandwich", "cayley"])
+def test_the_discs_of_an_orthogonal_convolution_are_those_of_the_frozen_layer(trained, row):
+    """The Gram matrix at a frequency has the eigenvalues of the frozen layer there."""
+    gram = lessons.layer(trained / f"noise-{row}", 0, 3)
+    inner = runs.load(trained / f"noise-{row}").model.double()
+    layer = next(m for m in inner if hasattr(m, "op")).freeze((lessons.GRID, lessons.GRID))
+    halves = [layer.outer, layer.inner] if row == "sandwich" else [layer]
+    F = np.eye(4)
+    for half in halves:
+        K = half.weight.detach()
+        wave = torch.exp(-1j * torch.pi * 3 / 8 * torch.arange(K.shape[-1]).double())
+        F = F @ torch.einsum("ocuv,u,v->oc", K.to(torch.complex128), wave, wave).numpy()
+    assert np.allclose(np.sort(np.linalg.svd(F)[1] ** 2), np.sort(np.linalg.eigvalsh(gram.G)), atol=1e-6)
 
 
 @pytest.mark.parametrize("layer", ["aol", "sll"])

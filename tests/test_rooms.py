@@ -14,11 +14,17 @@ from lipviz.spectra import singular_values, spectra
 
 @pytest.mark.parametrize("row", LAYERS)
 def test_a_network_is_reproducible_and_has_its_shapes(row):
-    spec = Spec(row, "convnet", (3, 16, 16), 5, width=12, depth=1, patch=2, pool=4, mean=(0.1, 0.2, 0.3))
+    kind, shape = ("convnet", (3, 16, 16)) if LAYERS[row].conv else ("mlp", (3,))
+    spec = Spec(row, kind, shape, 5, width=12, depth=1, patch=2, pool=4, mean=(0.1, 0.2, 0.3))
     a, b, c = build(spec, 1), build(spec, 1), build(spec, 2)
-    x = torch.rand(2, 3, 16, 16)
+    x = torch.rand(2, *shape)
     assert a(x).shape == (2, 5) and torch.equal(a(x), b(x)) and not torch.equal(a(x), c(x))
     assert Spec.from_json({**spec.to_json(), "mean": [0.1, 0.2, 0.3]}) == spec
+
+
+def test_the_dense_layers_of_a_row_without_them_are_its_partners():
+    model = build(Spec("aoc", "convnet", (3, 16, 16), 5, width=12, depth=1, patch=2, pool=4))
+    assert [type(m).__name__ for m in model if hasattr(m, "op")] == ["BlockConv", "Orthogonal", "Orthogonal"]
 
 
 GOOD = {"layer": "aol", "kind": "convnet", "input_shape": (3, 32, 32), "classes": 10, "width": 64, "patch": 4}
@@ -29,6 +35,8 @@ GOOD = {"layer": "aol", "kind": "convnet", "input_shape": (3, 32, 32), "classes"
     [
         ({"layer": "x"}, "one of spectral"),
         ({"kind": "rnn"}, "convnet"),
+        ({"layer": "bjorck"}, "choose one of .*aoc"),
+        ({"layer": "aoc", "kind": "mlp"}, "choose one of .*cayley"),
         ({"width": 33}, "even"),
         ({"width": 16}, "at least 48"),
         ({"classes": 1}, "classes"),
