@@ -100,14 +100,26 @@ def peak_bytes(call: Call, device: str) -> int:
     gradients, temporaries. What was there before (parameters, input) does not, nor what a library takes from the
     system by itself.
     """
-    gc.collect()  # what is thrown away during the call would be subtracted
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
+    collecting = gc.isenabled()
+    gc.disable()  # what is thrown away during the call would be subtracted
+    try:
+        return _cuda_peak(call) if device == "cuda" else _cpu_peak(call)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _cuda_peak(call: Call) -> int:
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _cpu_peak(call: Call) -> int:
+    """The highest point of the running sum of what the profiler saw allocated and freed."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or each profile writes two lines to standard error
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         call()

@@ -44,9 +44,9 @@ def bench(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> go.Figure:
     for i, shown in enumerate(panels.values(), 1):
         for j, (key, what) in enumerate(COLUMNS.items(), 1):
             _dots(fig, i, j, shown, key, dark)
-            fig.update_xaxes(title=f"{what}, time / plain layer", row=i, col=j)
+            fig.update_xaxes(title={"text": f"{what}, time / plain layer", "standoff": 8}, row=i, col=j)
     line = {"dash": "dash", "width": 2, "color": INK[dark].text}
-    fig.add_vline(1.0, line=line, layer="below", row="all", col="all")
+    fig.add_vline(1.0, line=line, layer="between", row="all", col="all")
     return fig.update_layout(**layout(dark, height + ENDS), showlegend=False)
 
 

@@ -155,7 +155,7 @@ class Residual(Scaled):
     def forward(self, x: Tensor) -> Tensor:
         """X - 2 V relu(V^T x + b')."""
         V = self.kernel(x.shape[-2:])
-        return x - 2 * self.op.adjoint(V, torch.relu(self.op(V, x, self.bias)))
+        return x + self.op.adjoint(-2 * V, torch.relu(self.op(V, x, self.bias)))
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
         """Two plain torch layers with V^T and -2 V."""

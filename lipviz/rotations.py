@@ -178,10 +178,10 @@ def taylor(J: Tensor) -> Tensor:
 
 def series(J: Callable[[Tensor], Tensor], x: Tensor, width: int, outputs: int, b: Tensor | None) -> Tensor:
     """x + J (x + J (x + J x / 3) / 2), channels filled up to `width` before and cut to `outputs` after, plus b."""
-    x = F.pad(x, (0, 0, 0, 0, 0, width - x.shape[-3]))
+    x = F.pad(x, (0, 0, 0, 0, 0, width - x.shape[-3])) if width > x.shape[-3] else x
     z = x
     for j in (3, 2, 1):
-        z = x + J(z) / j
+        z = torch.add(x, J(z), alpha=1 / j)
     z = z[..., :outputs, :, :]
     return z if b is None else z + b[:, None, None]
 

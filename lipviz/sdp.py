@@ -106,6 +106,13 @@ def power_row_sums(G: Inexact[Tensor, "*batch n n"], k: int = 6) -> Float[Tensor
     return _PowerRowSum.forward(G, k)[0]
 
 
+def _scaled(G: Tensor, scale: Tensor) -> Tensor:
+    """G / scale, one number a matrix, in real arithmetic: several times faster than in complex."""
+    if not G.is_complex():
+        return G / scale[..., None, None]
+    return torch.view_as_complex(torch.view_as_real(G.resolve_conj()) / scale[..., None, None, None])
+
+
 class _PowerRowSum(torch.autograd.Function):
     """t = max_i (sum_j |(G^p)_ij|)^{1/p}, one value for each matrix of a batch.
 
@@ -117,17 +124,14 @@ class _PowerRowSum(torch.autograd.Function):
 
     @staticmethod
     def forward(G: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        scale = torch.view_as_real(G).abs().amax((-3, -2, -1)) if G.is_complex() else G.abs().amax((-2, -1))
-        scale = scale.clamp_min(torch.finfo(G.dtype).tiny)  # the squares in a norm would underflow
-        G, log_scale = G / scale[..., None, None], scale.log()
-        powers = []
+        tiny = torch.finfo(G.dtype).tiny
+        log_scale, powers = torch.zeros((), dtype=G.dtype.to_real(), device=G.device), []
         for squarings in range(k + 1):
-            norm = torch.linalg.vector_norm(G, dim=(-2, -1)).clamp_min(torch.finfo(G.dtype).tiny)
-            log_scale = log_scale + norm.log() / 2**squarings
-            G = G / norm[..., None, None]
+            trace = G.diagonal(dim1=-2, dim2=-1).real.sum(-1).clamp_min(tiny)  # no entry of G >= 0 is larger
+            G, log_scale = _scaled(G, trace), log_scale + trace.log() / 2**squarings
             powers.append((G, log_scale))
             G = G @ G if squarings < k else G
-        row_sum = G.abs().sum(-1).amax(-1).clamp_min(torch.finfo(G.dtype).tiny)
+        row_sum = G.abs().sum(-1).amax(-1).clamp_min(tiny)
         log_t = log_scale + row_sum.log() / 2**k
         if G.ndim > 2:
             return log_t.exp(), log_t

@@ -1,43 +1,39 @@
-"""The best diagonal multipliers, found by semidefinite programming and then proved in float64.
+"""The best diagonal multipliers: proposed by a semidefinite program, then proved in float64.
 
     smallest_trace        min sum_i t_i                  so that  G <= diag(t)
     residual_lipschitz    L of x -> H x + G s(W^T x + b)
     lipsdp                L of x -> W_K s( ... s(W_0 x + b_0) ... ) + b_K
 
-s acts entry by entry with slopes in [0, 1] (ReLU, leaky ReLU, tanh, sigmoid; not MaxMin, not |x|). The solver
-(Clarabel, through cvxpy) is an oracle: it proposes numbers, of which nothing is believed. A matrix built from them in
-float64 then passes a Cholesky factorisation with its rounding included, or the numbers are moved until it does.
-So what is returned *holds*; that nothing smaller would hold is the word of the solver, to about 1e-7.
-
-`smallest_trace` and `lipsdp` need `pip install 'lipviz[sdp]'`, the matrices do not.
+s acts entry by entry with slopes in [0, 1] (ReLU, leaky ReLU, tanh, sigmoid; not MaxMin, not |x|). Nothing that the
+solver says is believed: its numbers go into a matrix whose Cholesky factorisation, rounding included, must run to its
+end, or they are moved until it does. So what is returned *holds*. That nothing much smaller would hold is the word of
+the solver (Clarabel, through cvxpy: `pip install 'lipviz[sdp]'`). The matrices alone need neither.
 """
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lipviz import bounds, sdp
-from lipviz.bounds import U, norm_bound
 
-SIDE = 100  # of a dense block: the time grows like its 6th power, the memory like its 4th
 HIDDEN = 400
+SIDE = 100  # of a dense block: the time grows like its 6th power, the memory like its 4th
 
 
 @dataclass(frozen=True)
 class LipSDP:
-    """A certified constant.
+    """A certified constant of a network.
 
     Attributes:
-        value: an upper bound of the Lipschitz constant: the one that `multipliers` prove, or `product` if smaller.
-        multipliers: one vector for each hidden layer, the diagonal of its multiplier.
+        value: an upper bound of the Lipschitz constant: what the multipliers prove, or the product where it is smaller.
+        multipliers: for each hidden layer the diagonal of its multiplier.
         product: the product of the spectral norms, rounded up.
     """
 
@@ -47,66 +43,63 @@ class LipSDP:
 
 
 def is_psd(M: Float[Tensor, "n n"]) -> bool:
-    """Whether every symmetric matrix that agrees with M up to 4 u in each entry is proved to be >= 0.
+    """Whether every symmetric matrix whose entries agree with M's up to 4 u is proved to be >= 0.
 
-    Rows and columns are scaled by powers of two until 1/2 <= M_ii < 2; the Cholesky factorisation of M - c I then
-    runs to its end only if M - c I >= -8 n gamma_{n+8} I (S. M. Rump, BIT 2006). False means "not proved".
+    Powers of two scale rows and columns until 1/2 <= M_ii < 2. If then the Cholesky factorisation of M - c I runs to
+    its end, no eigenvalue of M - c I is below -8 n gamma_{n+8} (S. M. Rump, BIT 2006). False says "not proved".
 
-    >>> is_psd(torch.tensor([[1.0, 1.0], [1.0, 1.0 + 1e-9]], dtype=torch.float64)), is_psd(-torch.eye(2).double())
-    (True, False)
+    >>> M = torch.tensor([[1.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    >>> is_psd(M), is_psd(M + 1e-9 * torch.eye(2))
+    (False, True)
     """
     d = M.diagonal()
     rows = d > 0
     if not M.isfinite().all() or (d < 0).any() or M[~rows].any() or M[:, ~rows].any():
         return False
     scale = torch.ldexp(torch.ones_like(d[rows]), -torch.frexp(d[rows]).exponent.div(2, rounding_mode="floor"))
-    A = scale[:, None] * M[rows][:, rows] * scale
-    n = len(A)
-    if n == 0:
-        return True
-    A = (A + A.mT) / 2
-    entries = 5 * U * float(A.abs().sum(1).max())
+    M = scale[:, None] * M[rows][:, rows] * scale
+    n = len(M)
+    M = (M + M.mT) / 2
+    entries = 5 * bounds.U * float(M.abs().sum(1).max()) if n else 0.0
     c = entries + 8 * n * bounds.gamma(n + 8)
-    return int(torch.linalg.cholesky_ex(A - c * torch.eye(n, dtype=A.dtype)).info) == 0
+    return n == 0 or int(torch.linalg.cholesky_ex(M - c * torch.eye(n, dtype=M.dtype)).info) == 0
 
 
 def smallest_trace(G: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
     """min sum_i t_i so that G <= diag(t): the T of smallest trace for G = W^T W.
 
-    The solver's t is mixed with AOL's, t + e sum_j |G_ij|, by the smallest e for which diag(t) - G is proved >= 0.
+    To the solver's t is added e sum_j |G_ij|, with the smallest e for which diag(t) - G is proved to be >= 0.
     A zero column of W gets t_i = 0.
 
     Raises:
-        ValueError: G is not finite, not symmetric, has a negative eigenvalue, or is larger than 100 x 100.
+        ValueError: G is not finite, not symmetric, has a negative eigenvalue, or has more than 100 rows.
         RuntimeError: the solver gives up.
 
     >>> smallest_trace(torch.tensor([[1.0, -2.0], [-2.0, 5.0]], dtype=torch.float64)).round(decimals=5)
     tensor([3., 7.], dtype=torch.float64)
     """
     G = _finite(G, "G")
-    d, peak = G.diagonal(), float(G.abs().max())
+    d, aol, peak = G.diagonal(), sdp.aol(G), float(G.abs().max())
     if len(G) > SIDE:
-        raise ValueError(f"G must be at most {SIDE} x {SIDE}, got {len(G)} rows: use sdp.aol, sdp.sll or sdp.spectral")
+        raise ValueError(f"G must have at most {SIDE} rows, got {len(G)}: use sdp.aol, sdp.sll or sdp.spectral")
     if float((G - G.mT).abs().max()) > 1e-12 * peak or float(torch.linalg.eigvalsh(G)[0]) < -1e-9 * peak:
         raise ValueError("G must be symmetric without negative eigenvalues, got another matrix: pass G = W^T W")
-    aol = sdp.aol(G)
     if peak == 0:
         return aol
-    # halfway to a unit diagonal: uneven columns keep their digits, and the cost stays even enough
+    # t = peak s x, halfway to a unit diagonal: uneven columns keep their digits, and the costs stay comparable
     s = torch.where(d > 0, d / peak, 1.0).sqrt()
-    C = (G / peak / (s[:, None] * s).sqrt()).numpy()
-    x = _minimum(s.numpy(), lambda cp, x: cp.diag(x) - (C + C.T) / 2)
+    x = _diagonal(G / peak / (s[:, None] * s).sqrt()).minimum(s)
     t = torch.where(aol > 0, torch.maximum(peak * s * x, d), 0.0)
-    return _proved(lambda t: torch.diag(t) - G, t, aol)
+    return _diagonal(G).proved(t, aol)
 
 
 def residual_lmi(
     H: Float[Tensor, "_ _"], G: Float[Tensor, "_ _"], W: Float[Tensor, "_ _"], multipliers: Tensor, L: float
 ) -> Float[Tensor, "r r"]:
-    """M = [[L^2 I - H^T H, -(H^T G + W Lambda)], [-(H^T G + W Lambda)^T, 2 Lambda - G^T G]], Lambda = diag(multipliers).
+    """M = [[L^2 I - H^T H, -H^T G - W Lambda], [(-H^T G - W Lambda)^T, 2 Lambda - G^T G]], Lambda = diag(multipliers).
 
-    M >= 0 makes x -> H x + G s(W^T x + b) L-Lipschitz (Araujo et al., ICLR 2023): M is L^2 |dx|^2 - |dh|^2
-    less a term that is not negative for slopes in [0, 1].
+    M >= 0 makes h(x) = H x + G s(W^T x + b) L-Lipschitz (Araujo et al., ICLR 2023): on (dx, dz) its form is
+    L^2 |dx|^2 - |dh|^2 - 2 dz^T Lambda (W^T dx - dz), and the last term takes away nothing negative.
 
     Args:
         H: (p, n).
@@ -119,31 +112,28 @@ def residual_lmi(
         ValueError: shapes that do not fit, numbers that are not finite, negative or full multipliers.
 
     >>> one = torch.ones(1, 1, dtype=torch.float64)
-    >>> residual_lmi(one, -2 * one, one, 2 * one[0], 1.0)  # SLL of one unit
-    tensor([[0., 0.],
-            [0., 0.]], dtype=torch.float64)
+    >>> residual_lmi(one, one, -one, one[0], 2.0)
+    tensor([[3., 0.],
+            [0., 1.]], dtype=torch.float64)
     """
     H, G, W = _residual(H, G, W)
-    (multipliers,) = _diagonal([multipliers], [W.shape[1]])
-    I = torch.eye(H.shape[1], dtype=H.dtype)
-    B = -(H.mT @ G + W * multipliers)
-    top, bottom = [L**2 * I - H.mT @ H, B], [B.mT, 2 * torch.diag(multipliers) - G.mT @ G]
-    return torch.cat([torch.cat(top, 1), torch.cat(bottom, 1)])
+    x = torch.cat([H.new_tensor([L**2]), *_vectors([multipliers], [W.shape[1]])])
+    return _eliminated(H, G, W).at(x)
 
 
 def residual_lipschitz(
     H: Float[Tensor, "_ _"], G: Float[Tensor, "_ _"], W: Float[Tensor, "_ _"]
 ) -> tuple[float, Float[Tensor, " _"]]:
-    """(L, multipliers) of the smallest L for which `residual_lmi` is proved to be >= 0.
+    """(L, multipliers): the smallest L for which `residual_lmi` is proved to be >= 0. Shapes as there.
 
-    Never far above |H| + |G| |W|: that bound is the case of equal multipliers, or worse.
+    Without rounding, never above |H| + |G| |W|, which some equal multipliers reach or improve.
 
     Raises:
-        ValueError: shapes that do not fit, numbers that are not finite, or more than 400 units.
+        ValueError: shapes that do not fit, numbers that are not finite, or too many of them.
         RuntimeError: the solver gives up.
 
     >>> one = torch.ones(1, 1, dtype=torch.float64)
-    >>> round(residual_lipschitz(one, -2 * one, one)[0], 6)
+    >>> round(residual_lipschitz(one, -2 * one, one)[0], 6)  # SLL of one unit
     1.0
     """
     H, G, W = _residual(H, G, W)
@@ -152,14 +142,14 @@ def residual_lipschitz(
 
 
 def network_lmi(weights: Sequence[Tensor], multipliers: Sequence[Tensor], gamma: float) -> Float[Tensor, "r r"]:
-    """Block tridiagonal: gamma I, 2 Lambda_0, ..., 2 Lambda_{K-1}, gamma I; to their left -Lambda_k W_k, and -W_K.
+    """Block tridiagonal: gamma I, 2 Lambda_0, ..., 2 Lambda_{K-1}, gamma I; to their left -Lambda_k W_k, at last -W_K.
 
     If it is >= 0, then x -> W_K s( ... s(W_0 x + b_0) ... ) + b_K is gamma-Lipschitz (Fazlyab et al., NeurIPS 2019;
     in this form Wang & Manchester, ICML 2023). Only diagonal multipliers are valid.
 
     Args:
         weights: W_0, ..., W_K, each (outputs, inputs).
-        multipliers: Lambda_0, ..., Lambda_{K-1}, each a vector of the outputs of W_k, none of them negative.
+        multipliers: the diagonals of Lambda_0, ..., Lambda_{K-1}, one entry for each row of W_k, none of them negative.
         gamma: the constant to be checked.
 
     Raises:
@@ -172,7 +162,8 @@ def network_lmi(weights: Sequence[Tensor], multipliers: Sequence[Tensor], gamma:
             [ 0., -1.,  1.]], dtype=torch.float64)
     """
     weights = _chain(weights)
-    return _lmi(_below(weights), _diagonal(multipliers, [len(W) for W in weights[:-1]]), gamma, len(weights[-1]))
+    multipliers = _vectors(multipliers, [len(W) for W in weights[:-1]])
+    return _network(weights).at(torch.cat([weights[0].new_tensor([gamma]), *multipliers]))
 
 
 def lipsdp(weights: Sequence[Tensor]) -> LipSDP:
@@ -182,7 +173,7 @@ def lipsdp(weights: Sequence[Tensor]) -> LipSDP:
         weights: W_0, ..., W_K, each (outputs, inputs). Biases do not matter.
 
     Raises:
-        ValueError: shapes that do not chain, numbers that are not finite, or a network that is too large.
+        ValueError: shapes that do not chain, numbers that are not finite, or too many of them.
         RuntimeError: the solver gives up.
 
     >>> one = torch.ones(1, 1, dtype=torch.float64)
@@ -191,38 +182,96 @@ def lipsdp(weights: Sequence[Tensor]) -> LipSDP:
     (1.0, 2.0)
     """
     weights = _chain(weights)
-    norms = bounds.product([norm_bound(W) for W in weights])
-    if norms == 0 or len(weights) == 1:
-        return LipSDP(norms, tuple(torch.zeros(len(W), dtype=W.dtype) for W in weights[:-1]), norms)
+    product = bounds.product([bounds.norm_bound(W) for W in weights])
+    if product == 0 or len(weights) == 1:
+        return LipSDP(product, tuple(W.new_zeros(len(W)) for W in weights[:-1]), product)
     value, multipliers = _best(weights)
-    return LipSDP(min(value, norms), multipliers, norms)
+    return LipSDP(min(value, product), multipliers, product)
 
 
-def _below(weights: list[Tensor], H: Tensor | None = None) -> Float[Tensor, "r r"]:
-    """S: the weights as the blocks below a zero diagonal, H in the corner from the inputs to the outputs."""
-    sizes = [weights[0].shape[1], *map(len, weights)]
-    S = torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64)
-    row, column = sizes[0], 0
+@dataclass(frozen=True)
+class _Pencil:
+    """x -> diag(P x) - B - B^T - C with B = diag(Q x) S: every matrix here, for the solver and for the proof."""
+
+    P: Tensor
+    Q: Tensor
+    S: Tensor
+    C: Tensor
+
+    def at(self, x: Tensor) -> Float[Tensor, "r r"]:
+        """The matrix at x. Where its terms do not overlap off the diagonal, each entry is rounded once."""
+        B = (self.Q @ x)[:, None] * self.S
+        return torch.diag(self.P @ x) - B - B.mT - self.C
+
+    def minimum(self, cost: Tensor) -> Float[Tensor, " _"]:
+        """The solver's x >= 0 of smallest cost^T x for which the matrix is >= 0. Not to be believed."""
+        try:
+            import clarabel  # noqa: F401
+            import cvxpy as cp
+        except ImportError:
+            raise ImportError("a semidefinite program needs cvxpy and clarabel: pip install 'lipviz[sdp]'") from None
+        P, Q, S, C = (X.numpy() for X in (self.P, self.Q, self.S, self.C))
+        x = cp.Variable(len(cost), nonneg=True)
+        B = cp.diag(Q @ x) @ S
+        problem = cp.Problem(cp.Minimize(cost.numpy() @ x), [cp.diag(P @ x) - B - B.T - C >> 0])
+        with warnings.catch_warnings(), suppress(cp.SolverError):
+            warnings.simplefilter("ignore")  # that the solution may be inaccurate, which `proved` will see
+            problem.solve(solver=cp.CLARABEL, max_threads=1, iterative_refinement_enable=False)
+        if x.value is None:
+            raise RuntimeError(f"Clarabel stopped without a solution ({problem.status}): take fewer or smaller layers")
+        return torch.from_numpy(x.value).clamp_min(0)
+
+    def proved(self, x: Tensor, safe: Tensor) -> Tensor:
+        """x + e safe with the first e of 1e-12, 4e-12, ... for which the matrix is proved to be >= 0.
+
+        The matrix is affine in x, and what multiplies x is positive at `safe`: a large enough e serves.
+        """
+        for step in range(40):
+            y = x + 1e-12 * 4.0**step * safe
+            if is_psd(self.at(y)):
+                return y
+        raise ValueError("the numbers are too uneven for a proof in float64: rescale them")
+
+
+def _diagonal(G: Tensor) -> _Pencil:
+    """diag(t) - G as a function of t."""
+    return _Pencil(torch.eye(len(G), dtype=G.dtype), torch.zeros_like(G), torch.zeros_like(G), (G + G.mT) / 2)
+
+
+def _blocks(n: int, h: int, S: Tensor, C: Tensor) -> _Pencil:
+    """x_0 on the diagonal, but 2 x_i in those h rows after the first n whose rows of S are scaled by x_i."""
+    P, Q = S.new_zeros(len(S), 1 + h), S.new_zeros(len(S), 1 + h)
+    Q[n : n + h, 1:] = torch.eye(h)
+    P[:, 0] = 1 - Q.sum(1)
+    return _Pencil(P + 2 * Q, Q, S, C)
+
+
+def _network(weights: list[Tensor], H: Tensor | None = None) -> _Pencil:
+    """The network LMI as a function of (gamma, multipliers); H leads from the inputs to the outputs.
+
+    With one hidden layer and H it is the residual LMI divided by L = gamma, its multipliers too, before the outputs
+    are eliminated (a Schur complement): this spares the proof the rounding of H^T H.
+    """
+    n, h = weights[0].shape[1], sum(map(len, weights[:-1]))
+    S = weights[0].new_zeros(n + h + len(weights[-1]), n + h + len(weights[-1]))
+    row, column = n, 0
     for W in weights:
         S[row : row + len(W), column : column + W.shape[1]] = W
         row, column = row + len(W), column + W.shape[1]
     if H is not None:
-        S[-len(H) :, : H.shape[1]] = H
-    return S
+        S[n + h :, :n] = H
+    last = torch.zeros_like(S)
+    last[n + h :] = S[n + h :]
+    return _blocks(n, h, S - last, last + last.mT)
 
 
-def _lmi(S: Tensor, multipliers: Sequence[Tensor], gamma: float, outputs: int) -> Float[Tensor, "r r"]:
-    """V - D S - (D S)^T with V = diag(gamma, 2 Lambda, gamma), D = diag(0, Lambda, 1): each entry rounded once.
-
-    Without H it is the network LMI. With K = 1 and H it is the residual LMI divided by L = gamma, its multipliers
-    too, before the outputs are eliminated (a Schur complement), which spares the proof the rounding of H^T H.
-    """
-    flat = torch.cat([*multipliers, torch.zeros(0, dtype=S.dtype)])
-    ends = torch.ones(len(S) - len(flat) - outputs, dtype=S.dtype), torch.ones(outputs, dtype=S.dtype)
-    V = torch.cat([gamma * ends[0], 2 * flat, gamma * ends[1]])
-    D = torch.cat([0 * ends[0], flat, ends[1]])
-    B = D[:, None] * S
-    return torch.diag(V) - B - B.mT
+def _eliminated(H: Tensor, G: Tensor, W: Tensor) -> _Pencil:
+    """The residual LMI as a function of (L^2, multipliers)."""
+    n, m = W.shape
+    F = torch.cat([H, G], 1)
+    S = F.new_zeros(n + m, n + m)
+    S[n:, :n] = W.mT
+    return _blocks(n, m, S, F.mT @ F)
 
 
 def _best(weights: list[Tensor], H: Tensor | None = None) -> tuple[float, tuple[Tensor, ...]]:
@@ -232,86 +281,52 @@ def _best(weights: list[Tensor], H: Tensor | None = None) -> tuple[float, tuple[
     units the multipliers 1 belong to the product of the norms: the strictly feasible point that is mixed in.
     """
     widths = [len(W) for W in weights[:-1]]
-    norms = [norm_bound(W) or 1.0 for W in weights]
-    c = max(math.prod(norms), 0.0 if H is None else norm_bound(H))
+    norms = [bounds.norm_bound(W) or 1.0 for W in weights]
+    c = max(math.prod(norms), 0.0 if H is None else bounds.norm_bound(H))
     P = [math.prod(norms[: k + 1]) for k in range(len(widths))]
-    units = torch.tensor([c, *(c / p / p for n, p in zip(widths, P, strict=True) for _ in range(n))]).double()
+    units = weights[0].new_tensor([c, *(c / p / p for n, p in zip(widths, P, strict=True) for _ in range(n))])
     if not (units.isfinite().all() and (units > 0).all()):
         raise ValueError("the layers differ too much in size for float64: rescale the weights")
     norms[-1] = c / P[-1]
     scaled = [W / a for W, a in zip(weights, norms, strict=True)]
-    x = units * (_network_program(scaled) if H is None else _residual_program(*scaled, H / c))
-    S = _below(weights, H)
-    x = _proved(lambda x: _lmi(S, [x[1:]], float(x[0]), len(weights[-1])), x, units)
+    x = units * (_network_program(scaled) if H is None else _residual_program(H / c, scaled[1], scaled[0].mT))
+    x = _network(weights, H).proved(x, units)
     return float(x[0]), x[1:].split(widths)
 
 
 def _network_program(weights: list[Tensor]) -> Float[Tensor, " _"]:
-    """min gamma so that the network LMI is >= 0. Its outputs stay: eliminated, they would tie all of W_K together.
+    """min gamma so that the network LMI is >= 0.
 
-    Rotations of inputs and outputs leave few of them, and triangles: the zeros split the program into small blocks.
+    Rotated inputs and outputs are few, with triangular weights. The zeros let the solver split the matrix, which is
+    why the outputs are not eliminated: W_K^T W_K would be full.
     """
-    first, last = torch.linalg.qr(weights[0].mT).R.mT, torch.linalg.qr(weights[-1]).R
-    S = _below([first, *weights[1:-1], last]).numpy()
-    ends = np.ones(first.shape[1]), np.ones(len(last))
-
-    def matrix(cp: Any, x: Any) -> Any:  # noqa: ANN401
-        V = cp.hstack([x[0] * ends[0], 2 * x[1:], x[0] * ends[1]])
-        B = cp.diag(cp.hstack([0 * ends[0], x[1:], ends[1]])) @ S
-        return cp.diag(V) - B - B.T
-
-    return _minimum(np.eye(1 + sum(map(len, weights[:-1])))[0], matrix)
+    widths = [len(W) for W in weights[:-1]]
+    blocks = [a + b for a, b in pairwise(widths)] or [min(weights[0].shape) + min(weights[1].shape)]
+    _refuse_large(sum(widths), max(blocks))
+    ends = torch.linalg.qr(weights[0].mT).R.mT, torch.linalg.qr(weights[-1]).R
+    return _network([ends[0], *weights[1:-1], ends[1]]).minimum(torch.eye(1 + sum(widths), dtype=torch.float64)[0])
 
 
-def _residual_program(W: Tensor, G: Tensor, H: Tensor) -> Float[Tensor, " _"]:
-    """min L^2 so that the residual LMI is >= 0, W transposed; as (L, multipliers / L)."""
-    first = torch.linalg.qr(torch.cat([W, H]).mT).R.mT
-    F = torch.cat([first[len(W) :], G], 1).numpy()
-    W, (m, n) = first[: len(W)].numpy(), (len(W), first.shape[1])
-
-    def matrix(cp: Any, x: Any) -> Any:  # noqa: ANN401
-        B = cp.diag(x[1:]) @ W
-        return cp.bmat([[x[0] * np.eye(n), -B.T], [-B, 2 * cp.diag(x[1:])]]) - F.T @ F
-
-    x = _minimum(np.eye(1 + m)[0], matrix)
-    L = x[0].clamp_min(1e-16).sqrt()
-    return torch.cat([L[None], x[1:] / L])
+def _residual_program(H: Tensor, G: Tensor, W: Tensor) -> Float[Tensor, " _"]:
+    """min L^2 so that the residual LMI is >= 0, as (L, multipliers / L); here the full F^T F costs less."""
+    n, m = W.shape
+    _refuse_large(m, min(n, m + len(H)) + m)
+    turned = torch.linalg.qr(torch.cat([W.mT, H])).R.mT if n > m + len(H) else torch.cat([W.mT, H])
+    x = _eliminated(turned[m:], G, turned[:m].mT).minimum(torch.eye(1 + m, dtype=torch.float64)[0])
+    L = x[:1].clamp_min(1e-16).sqrt()
+    return torch.cat([L, x[1:] / L])
 
 
-def _minimum(cost: np.ndarray, matrix: Callable[[ModuleType, object], object]) -> Float[Tensor, " _"]:
-    """The solver's x of smallest cost with x >= 0 and matrix(x) >= 0. Not to be believed."""
-    try:
-        import clarabel  # noqa: F401
-        import cvxpy as cp
-    except ImportError:
-        raise ImportError("a semidefinite program needs cvxpy and clarabel: pip install 'lipviz[sdp]'") from None
-    x = cp.Variable(len(cost), nonneg=True)
-    problem = cp.Problem(cp.Minimize(cost @ x), [matrix(cp, x) >> 0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the solution may be inaccurate, which `_proved` will see
-        try:
-            problem.solve(solver=cp.CLARABEL, max_threads=1)
-        except cp.SolverError:
-            pass
-    if x.value is None or not np.isfinite(x.value).all():
-        raise RuntimeError(f"Clarabel found no solution ({problem.status}): rescale the weights, or take fewer layers")
-    return torch.from_numpy(x.value).clamp_min(0)
-
-
-def _proved(matrix: Callable[[Tensor], Tensor], x: Tensor, safe: Tensor) -> Tensor:
-    """x + e safe with the first e of 1e-12, 4e-12, ... for which matrix(x + e safe) is proved to be >= 0.
-
-    The matrix is affine in x, and its linear part is positive at `safe`: a large enough e always serves.
-    """
-    for step in range(40):
-        y = x + 1e-12 * 4.0**step * safe
-        if is_psd(matrix(y)):
-            return y
-    raise ValueError("the numbers are too uneven for a proof in float64: rescale the weights")
+def _refuse_large(hidden: int, side: int) -> None:
+    if hidden > HIDDEN or side > SIDE:
+        raise ValueError(
+            f"a program takes at most {HIDDEN} hidden units and {SIDE} in two neighbouring layers, got {hidden} and "
+            f"{side}: bound parts of the network and multiply"
+        )
 
 
 def _finite(X: Tensor, name: str) -> Tensor:
-    """X in float64, without its history."""
+    """A matrix in float64, without its history."""
     if X.ndim != 2 or 0 in X.shape or not X.isfinite().all():
         raise ValueError(f"{name} must be a matrix of finite numbers, got shape {tuple(X.shape)}: look for NaN")
     return X.detach().double()
@@ -319,44 +334,28 @@ def _finite(X: Tensor, name: str) -> Tensor:
 
 def _chain(weights: Sequence[Tensor]) -> list[Tensor]:
     """The weights in float64, each reading what the one before writes."""
-    weights = [_finite(W, f"W_{k}") for k, W in enumerate(weights)]
     if not weights:
         raise ValueError("a network needs at least one weight matrix, got none: pass W_0, ..., W_K")
-    for k in range(1, len(weights)):
-        if weights[k].shape[1] != len(weights[k - 1]):
-            shapes = [tuple(W.shape) for W in weights]
-            raise ValueError(f"W_{k} must have as many columns as W_{k - 1} has rows, got {shapes}: check their order")
+    weights = [_finite(W, f"W_{k}") for k, W in enumerate(weights)]
+    if any(W.shape[1] != len(V) for V, W in pairwise(weights)):
+        shapes = [tuple(W.shape) for W in weights]
+        raise ValueError(f"each W_k must have as many columns as the one before has rows, got {shapes}: transpose them")
     return weights
 
 
 def _residual(H: Tensor, G: Tensor, W: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """H (p, n), G (p, m), W (n, m) in float64."""
     H, G, W = _finite(H, "H"), _finite(G, "G"), _finite(W, "W")
     if len(G) != len(H) or len(W) != H.shape[1] or W.shape[1] != G.shape[1]:
         shapes = ", ".join(str(tuple(X.shape)) for X in (H, G, W))
-        raise ValueError(f"H, G, W must have shapes (p, n), (p, m), (n, m), got {shapes}: W is applied as W^T x")
+        raise ValueError(f"H, G, W must have shapes (p, n), (p, m), (n, m), got {shapes}: W acts as W^T x")
     return H, G, W
 
 
-def _diagonal(multipliers: Sequence[Tensor], widths: list[int]) -> list[Tensor]:
-    """One vector >= 0 for each hidden layer, in float64."""
+def _vectors(multipliers: Sequence[Tensor], widths: list[int]) -> list[Tensor]:
+    """One vector >= 0 in float64 for each hidden layer."""
     shapes = [tuple(x.shape) for x in multipliers]
     if shapes != [(n,) for n in widths]:
-        raise ValueError(
-            f"multipliers must be vectors of {widths} entries, got shapes {shapes}: pass diagonals, no other is valid"
-        )
+        raise ValueError(f"multipliers must be diagonals of {widths} entries, got shapes {shapes}: no others are valid")
     if not all(bool((x.isfinite() & (x >= 0)).all()) for x in multipliers):
-        raise ValueError("multipliers must be finite and not negative, got another number: take them from the solver")
+        raise ValueError("multipliers must be finite and not negative, got another number: see `lipsdp(...)`")
     return [x.detach().double() for x in multipliers]
-
-
-def _refuse_large(weights: list[Tensor]) -> None:
-    """The dense blocks are pairs of neighbouring hidden layers, or inputs with outputs where there is one."""
-    widths = [len(W) for W in weights[:-1]]
-    ends = min(weights[0].shape) + min(weights[-1].shape)
-    side = max((a + b for a, b in pairwise(widths)), default=ends)
-    if sum(widths) > HIDDEN or side > SIDE:
-        raise ValueError(
-            f"the program takes {HIDDEN} hidden units, {SIDE} in two neighbouring layers, got widths {widths} and a "
-            f"block of {side}: bound parts of the network and multiply"
-        )

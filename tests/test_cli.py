@@ -103,12 +103,3 @@ def test_a_network_of_points_takes_no_pictures(tmp_path, picture, capsys):
 def test_the_command_is_installed():
     found = subprocess.run([sys.executable, "-m", "lipviz", "--help"], capture_output=True, text=True, check=True)
     assert all(name in found.stdout for name in ("app", "train", "certify", "runs", "spectra", "attack", "bench"))
-
-
-def test_bench_measures_every_row_against_plain(capsys, monkeypatch, tmp_path):
-    from lipviz import bench
-
-    monkeypatch.setattr(bench, "SHAPES", {"tiny conv": (4, (2, 4, 8, 8)), "tiny dense": (8, (4, 8))})
-    assert main(["bench", "layers", "--pairs", "2", "--csv", str(tmp_path / "table.csv")]) == 0
-    out = capsys.readouterr().out
-    assert "cayley" in out and "torch" in out and (tmp_path / "table.csv").read_text().count("\n") == 13
