@@ -1,34 +1,26 @@
 """Rigorous upper bounds of Lipschitz constants, in float64, from the weights alone.
 
-`bound` freezes the model (`explicit`), bounds every layer of the result, and multiplies. Nothing is believed
-about how a weight was made. Each bound holds for the stored float64 numbers in real arithmetic: rounding errors
-of the computation are bounded too, with u = 2^-53 and gamma_n = n u / (1 - n u).
-
-A matrix F has norm at most sqrt(mu) if mu I - F^H F has no negative eigenvalue, and that is proved by a Cholesky
-factorisation of (mu - c) I - F^H F which runs to its end, c covering its rounding (S. M. Rump, BIT 2006).
-A power iteration is a lower bound and never appears here.
+`bound` freezes the model (`explicit`), bounds every layer of the result (`norms`), and multiplies. Nothing is believed
+about how a weight was made.
 """
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
-from lipviz import isometries, sdp
+from lipviz import isometries
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import ResidualAverage
 from lipviz.layers import explicit
-from lipviz.operators import CircularConv, Conv, Padded, PaddedTranspose, flipped, symbol
+from lipviz.norms import U, conv_bound, gamma, norm_bound, symbol_bound  # noqa: F401
+from lipviz.operators import CircularConv, Padded, PaddedTranspose, flipped
 from lipviz.rotations import FrozenSeries
 from lipviz.sandwich import FrozenSandwich
-
-U = 2.0**-53
-UNROLL = 2048  # side of the largest matrix that is written out in full
 
 
 @dataclass(frozen=True)
@@ -146,10 +138,10 @@ def bound_layer(module: nn.Module, shape: tuple[int, ...], enough: float = 0.0) 
     if isinstance(module, nn.Linear) and type(module) is nn.Linear:
         return norm_bound(module.weight.double()), "cholesky"
     if type(module) in (nn.Conv2d, Padded, PaddedTranspose):
-        return _conv_bound(module, shape, enough)
+        return conv_bound(module, shape, enough)
     if isinstance(module, CircularConv):
         height, width = module.weight.shape[-2:]
-        return _symbol_bound(module.weight, (height, width), 1.0), "cholesky at every frequency"
+        return symbol_bound(module.weight, (height, width), 1.0), "cholesky at every frequency"
     if isinstance(module, FrozenResidual):
         return _residual_bound(module, shape)
     if isinstance(module, FrozenSeries):
@@ -165,154 +157,6 @@ def bound_layer(module: nn.Module, shape: tuple[int, ...], enough: float = 0.0) 
     )
 
 
-def gamma(n: int) -> float:
-    """gamma_n = n u / (1 - n u): the relative error of an inner product of length n, in any order of summation."""
-    return n * U / (1 - n * U)
-
-
-def norm_bound(F: Inexact[Tensor, "*batch m n"]) -> float:
-    """An upper bound of the largest spectral norm of a batch of float64 matrices, tight to about 1e-9.
-
-    >>> 0 <= norm_bound(torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64))) - 3 < 1e-9
-    True
-    """
-    F = F.reshape(-1, *F.shape[-2:])
-    F = F if F.shape[-1] <= F.shape[-2] else F.mH
-    peak = float(_real(F).abs().max())
-    if not math.isfinite(peak):
-        raise ValueError("weights must be finite, got NaN or infinity")
-    if peak == 0:
-        return 0.0
-    scale = 2.0 ** (math.frexp(peak)[1] - 1)  # a power of two: dividing by it is exact
-    F = F / scale
-    m, n = F.shape[-2:]
-    G = F.mH @ F
-    gram_error = gamma(4 * m + 8) * float(_real(F).square().flatten(1).sum(1).max()) * (1 + gamma(2 * m * n))
-    top = _largest_eigenvalue(G)
-    slack, exact = 1e-14 * top + 1e-300, False
-    while True:
-        mu = (top + slack) * (1 + 1e-15)
-        factor_error = 8 * gamma(n + 8) * n * mu  # of Cholesky, and of forming the matrix it is given
-        eye = torch.eye(n, dtype=G.dtype)
-        failed = torch.linalg.cholesky_ex(mu * eye - G).info > 0
-        if not failed.any():
-            return math.sqrt(mu + gram_error + factor_error) * (1 + 4 * U) * scale
-        if not exact:  # the guess missed some: they tell the largest eigenvalue
-            top, exact = max(top, float(torch.linalg.eigvalsh(G[failed]).amax())), True
-        slack = 4 * slack + factor_error
-
-
-def _real(F: Tensor) -> Tensor:
-    """Real and imaginary parts side by side, without a copy."""
-    return torch.view_as_real(F.resolve_conj()) if F.is_complex() else F
-
-
-def _largest_eigenvalue(G: Tensor, candidates: int = 8, steps: int = 30) -> float:
-    """The largest eigenvalue over a batch: exact for those matrices that a few power steps rank first.
-
-    Only a guess, which the factorisation in `norm_bound` confirms for every matrix or has raised.
-    """
-    if len(G) > candidates:
-        v = (
-            torch.ones(*G.shape[:-1], 1, dtype=G.dtype)
-            + torch.linspace(0, 1, G.shape[-1], dtype=torch.float64)[:, None]
-        )
-        for _ in range(steps):
-            v = G @ v
-            v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(1e-300)
-        growth = torch.linalg.vector_norm(G @ v, dim=(1, 2))
-        G = G[growth.topk(candidates).indices]
-    return float(torch.linalg.eigvalsh(G).amax())
-
-
-def _symbol_bound(K: Tensor, grid: tuple[int, int], factor: float) -> float:
-    """Bound of the largest norm of the symbol of K on a grid, its own rounding added, times `factor`."""
-    rounding = 16 * U * (sum(K.shape[-2:]) + 4) * float(torch.linalg.matrix_norm(K.abs().sum((2, 3))))
-    return (norm_bound(symbol(K, grid)) + rounding) * factor * (1 + 8 * U)
-
-
-def _gershgorin_bound(op: Conv, K: Tensor) -> float:
-    """sqrt of max_i (A q)_i / q_i with A the magnitudes of the Gram kernel, q its Perron vector: any size."""
-    peak = float(K.abs().max())
-    if peak == 0:
-        return 0.0
-    scale = 2.0 ** (math.frexp(peak)[1] - 1)
-    K = K / scale
-    best = math.inf
-    folded = op.fold(K)
-    reach = folded.abs().sum((2, 3))
-    for side in ("in", "out"):
-        A = sdp.magnitudes(op.gram(K, side))
-        terms = folded.numel() + A.shape[0] * (2 * folded.shape[-1]) ** 2
-        A = A + gamma(terms) * (reach.mT @ reach if side == "in" else reach @ reach.mT)
-        q = sdp.perron(A)
-        best = min(best, float((A @ q / q).max()) * (1 + gamma(4 * len(q) + 8)))
-    return math.sqrt(best) * (1 + 4 * U) * scale
-
-
-def _conv_bound(module: nn.Module, shape: tuple[int, ...], enough: float) -> tuple[float, str]:
-    """The best of the methods that apply; they are tried until one gives `enough` or is known to be tight."""
-    best = (math.inf, "")
-    for value, method, floor in _candidates(module, shape):
-        best = min(best, (value, method))
-        if best[0] <= max(enough, floor):
-            break
-    return best
-
-
-def _candidates(module: nn.Module, shape: tuple[int, ...]) -> Iterator[tuple[float, str, float]]:
-    """(bound, method, value below which no further method is worth its time), the cheap ones first."""
-    op, K = _geometry(module)
-    size = shape[-2:]
-    if isinstance(module, PaddedTranspose):  # the norm of the convolution that it is the adjoint of
-        size = tuple(op.stride * n for n in size)
-    folded = op.for_size(size)
-    yield _gershgorin_bound(folded, K), "gershgorin with the Perron vector", 0.0
-    outputs = op.outputs * math.prod(math.ceil(n / op.stride) for n in size)
-    inputs = op.inputs * math.prod(size)
-    whole = min(inputs, outputs) <= UNROLL and inputs <= 4 * UNROLL
-    if op.padding_mode == "circular":
-        grid = (size[0] // folded.stride, size[1] // folded.stride)
-        exact = math.inf if folded == op else 0.0
-        yield _symbol_bound(folded.fold(K), grid, 1.0), "cholesky at every frequency", exact
-    else:
-        reach = folded.fold(K).shape[-1] - 1
-        for points in sorted({max(1, 8 * reach), max(1, 24 * reach)}):
-            factor = folded.grid_factor(points)
-            value = _symbol_bound(folded.fold(K), (points, points), factor)
-            # the grid itself is a lower bound over all sizes, so a finer one can gain no more than the factor
-            yield value, "supremum over frequencies", 0.0 if whole else 1.001 * value / factor
-    if whole:
-        yield norm_bound(unrolled(module, shape)), "cholesky of the whole matrix", 0.0
-
-
-def _geometry(module: nn.Module) -> tuple[Conv, Tensor]:
-    """The operator and kernel of a plain convolution; raises ValueError on options without a bound."""
-    if isinstance(module, PaddedTranspose):
-        conv = module.conv
-        op = Conv(conv.out_channels, conv.in_channels, conv.kernel_size[0], conv.stride[0], module.padding_mode)
-        return op, conv.weight.detach().double()
-    conv = module.conv if isinstance(module, Padded) else module
-    k = conv.kernel_size[0]
-    if conv.groups > 1 or set(conv.dilation) != {1} or set(conv.kernel_size) != {k} or len(set(conv.stride)) > 1:
-        raise ValueError(f"only square convolutions without groups or dilation are bounded, got {conv}")
-    # under zero padding the amount does not matter: every crop of the full convolution is bounded
-    mode = module.padding_mode
-    keeps_size = isinstance(module, Padded) or conv.padding == "same" or set(conv.padding) == {(k - 1) / 2}
-    if mode not in ("zeros", "circular") or (mode == "circular" and not keeps_size):
-        raise ValueError(f"only zero padding, and circular padding that keeps the size, are bounded, got {conv}")
-    return Conv(conv.in_channels, conv.out_channels, k, conv.stride[0], mode), conv.weight.detach().double()
-
-
-def unrolled(module: nn.Module, shape: tuple[int, ...]) -> Float[Tensor, "m n"]:
-    """The matrix of an affine layer, without its bias, by running it on unit inputs: slow and obvious."""
-    linear = deepcopy(module)
-    (linear.conv if isinstance(linear, Padded | PaddedTranspose) else linear).bias = None
-    n = math.prod(shape)
-    with torch.no_grad():
-        return linear(torch.eye(n, dtype=torch.float64).view(n, *shape)).flatten(1).mT
-
-
 def _residual_bound(module: FrozenResidual, shape: tuple[int, ...]) -> tuple[float, str]:
     """x - 2 V D V^T x with 0 <= D <= I has norm at most max(1, 2 ||V||^2 - 1)."""
     if not _adjoint(module.inner, module.outer):
@@ -325,13 +169,15 @@ def _residual_bound(module: FrozenResidual, shape: tuple[int, ...]) -> tuple[flo
 
 def _series_bound(module: FrozenSeries, shape: tuple[int, ...]) -> tuple[float, str]:
     """|1 + z + z^2 / 2 + z^3 / 6|^2 = 1 - r^4 / 12 + r^6 / 36 at z = i r, the eigenvalues of an antisymmetric J."""
-    plain = module.conv.conv if isinstance(module.conv, Padded) else module.conv
+    if not isinstance(module.conv, nn.Conv2d | Padded) or type(module.conv) not in (nn.Conv2d, Padded):
+        got = type(module.conv).__name__
+        raise ValueError(f"a FrozenSeries is bounded only where it holds a convolution, got {got}")
     before, mode, W = _padding(module.conv)
-    if type(module.conv) not in (nn.Conv2d, Padded) or before < 0 or not torch.equal(W, -flipped(W)):
+    if before < 0 or not torch.equal(W, -flipped(W)):
         raise ValueError("a FrozenSeries is bounded only where its convolution is antisymmetric and keeps the size")
     if 2 * before != W.shape[-1] - 1 or mode not in ("zeros", "circular"):
         raise ValueError("a FrozenSeries is bounded only where its convolution is padded alike on both sides")
-    r, method = bound_layer(module.conv, (plain.in_channels, *shape[1:]), enough=math.sqrt(3))
+    r, method = bound_layer(module.conv, (len(W), *shape[1:]), enough=math.sqrt(3))
     value = math.sqrt(max(1.0, 1 - r**4 / 12 + r**6 / 36))
     return value * (1 + 1e-12), f"|1 + z + z^2/2 + z^3/6|, {method}"
 
@@ -342,14 +188,18 @@ def _sandwich_bound(module: FrozenSandwich) -> tuple[float, str]:
     if not (module.multiplier > 0).all() or outer.bias is not None:
         raise ValueError("a FrozenSandwich is bounded only with a positive multiplier, and no bias outside")
     if type(inner) is nn.Linear and type(outer) is nn.Linear:
+        # a few roundings an entry, far below the 1e-12 that is added
         pair = torch.cat([outer.weight / root, (inner.weight * root[:, None]).mT])
         value, method = norm_bound(pair), "cholesky of [A B]"
-    elif type(inner) is CircularConv and type(outer) is CircularConv and inner.weight.shape[2:] == outer.weight.shape[2:]:
+    elif type(inner) is CircularConv and type(outer) is CircularConv:
         pair = torch.cat([outer.weight / root[:, None, None], flipped(inner.weight * root[:, None, None, None])])
         # flipped turns the true convolution with K into its adjoint, up to a shift of one pixel: a phase
-        value, method = _symbol_bound(pair, tuple(pair.shape[-2:]), 1.0), "cholesky of [A B] at every frequency"
+        value, method = (
+            symbol_bound(pair, (pair.shape[-2], pair.shape[-1]), 1.0),
+            "cholesky of [A B], each frequency",
+        )
     else:
-        raise ValueError("a FrozenSandwich is bounded only where both halves are linear layers, or FFT layers of one size")
+        raise ValueError("a FrozenSandwich is bounded only where both halves are linear layers, or both FFT layers")
     return value**2 / 2 * (1 + 1e-12), method
 
 

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from lipviz.bounds import CONSTANTS, Bound, LayerBound, U, bound_frozen, freeze64, gamma, leaves, product
+from lipviz.bounds import CONSTANTS, Bound, LayerBound, bound_frozen, freeze64, leaves, product
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import (
     Center,
@@ -31,6 +31,7 @@ from lipviz.isometries import (
     Pool,
     ResidualAverage,
 )
+from lipviz.norms import U, gamma
 from lipviz.operators import CircularConv, Padded, PaddedTranspose
 from lipviz.rotations import FrozenSeries
 from lipviz.sandwich import FrozenSandwich
@@ -212,7 +213,8 @@ def rounding(module: nn.Module, absolute: float, value: float, x: Tensor, y: Ten
     if isinstance(module, FrozenSandwich):
         return _sandwich(module, x, y)
     if isinstance(module, FrozenSeries):
-        return _series(module, absolute, size) + U * (_size(y) + (0 if module.bias is None else _spread(module.bias, y)))
+        bias = 0.0 if module.bias is None else _spread(module.bias, y)
+        return _series(module, absolute, size) + U * (_size(y) + bias)
     if type(module) in (nn.Linear, nn.Conv2d, Padded, PaddedTranspose):
         return gamma(_terms(module)) * (absolute * size + _bias(module, y))
     if isinstance(module, Center):

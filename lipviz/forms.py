@@ -3,8 +3,9 @@
     affine      x -> W T^{-1/2} x + b
     residual    x -> x - 2 W T^{-1} relu(W^T x + b)
 
-and, in rooms of their own, orthogonal (`rotations`) and sandwich. `forward` is a pure function of parameters and input: nothing is cached, and training and evaluation do the same.
-`freeze` gives the same layer as plain torch modules in which T is absorbed.
+and, in rooms of their own, orthogonal (`rotations`) and sandwich. `forward` is a pure function of parameters and
+input: nothing is cached, and training and evaluation do the same. `freeze` gives the same layer as plain torch
+modules in which T is absorbed.
 """
 
 from collections.abc import Callable
@@ -184,14 +185,15 @@ class Transposed(nn.Module):
     """x -> W^T x + b, W the weight of an affine or block convolution: the same norm, and the image grows by the stride.
 
     Args:
-        layer: has `op` and `kernel`, maps the output of this layer to its input, and has no bias.
+        layer: has a method `kernel`, maps the output of this layer to its input, and has no bias.
+        op: the geometry of `layer`.
         bias: with a bias or without.
     """
 
-    def __init__(self, layer: nn.Module, bias: bool) -> None:
+    def __init__(self, layer: nn.Module, op: Conv, bias: bool) -> None:
         super().__init__()
-        self.layer, self.op = layer, layer.op
-        self.bias = nn.Parameter(torch.zeros(layer.op.inputs)) if bias else None
+        self.layer, self.op = layer, op
+        self.bias = nn.Parameter(torch.zeros(op.inputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """W^T x + b."""
@@ -203,7 +205,7 @@ class Transposed(nn.Module):
         return self.op.freeze_adjoint(self._kernel(size or ()), self.bias)
 
     def _kernel(self, size: tuple[int, ...]) -> Tensor:
-        return self.layer.kernel(tuple(n * self.op.stride for n in size))
+        return self.layer.kernel(tuple(n * self.op.stride for n in size))  # type: ignore[operator]
 
 
 def frozen_for(op: Operator, W: Tensor, b: Tensor | None, size: tuple[int, ...] | None) -> nn.Module:

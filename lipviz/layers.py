@@ -91,7 +91,7 @@ LAYERS: dict[str, Row] = {
     ),
     "sr": _row(
         "Spectral rescaling", "gershgorin", "affine", _rescaled, "t_i = (sum_j |(W^T W)^p|_ij)^(1/p), p = 2^k",
-        "bounded", "Delattre et al., ICML 2023", "W^T W and k squarings", options={"k": 1},
+        "bounded", "Delattre, Barthelemy & Allauzen 2024 (arXiv 2402.00240)", "W^T W and k squarings", options={"k": 1},
     ),
     "cpl": _row(
         "CPL", "spectral", "residual", _residual(spectral), "t_i = bound of ||W||^2", "bounded",
@@ -231,11 +231,20 @@ def conv_transpose2d(
         ValueError: another row, or an option the row cannot honour.
     """
     layer = conv2d(
-        name, out_channels, in_channels, kernel_size, stride, "same", padding_mode, False, generator=generator, **options
+        name,
+        out_channels,
+        in_channels,
+        kernel_size,
+        stride,
+        "same",
+        padding_mode,
+        False,
+        generator=generator,
+        **options,
     )
-    if not isinstance(layer, Affine | BlockConv):
-        raise ValueError(f"{name!r} has no transposed convolution: use 'aoc', or 'aol'; or nn.PixelShuffle after {name!r}")
-    return Transposed(layer, bias)
+    if not (isinstance(layer, Affine | BlockConv) and isinstance(layer.op, Conv)):
+        raise ValueError(f"{name!r} has no transposed convolution: use 'aoc' or 'aol', or nn.PixelShuffle after it")
+    return Transposed(layer, layer.op, bias)
 
 
 def _geometry(name: str, row: Row, kernel: int, stride: int, padding: str, mode: str) -> None:
@@ -256,10 +265,10 @@ def _geometry(name: str, row: Row, kernel: int, stride: int, padding: str, mode:
     if row.form == "residual" and stride != 1:
         raise ValueError(f"{name!r} is residual and keeps the image size: put nn.PixelUnshuffle(2) before it")
     if row.conv is SkewConv and kernel % 2 == 0:
-        raise ValueError(f"{name!r} needs an odd kernel, which can be antisymmetric, got {kernel}: use 3 or 5, or 'aoc'")
+        raise ValueError(f"{name!r} needs an odd kernel, to be antisymmetric, got {kernel}: use 3 or 5, or 'aoc'")
     if row.conv is BlockConv and kernel < stride:
         raise ValueError(
-            f"{name!r} needs a kernel at least as large as its stride, got {kernel} and stride {stride}: use kernel {stride}"
+            f"{name!r} needs a kernel at least as large as its stride, got {kernel} and stride {stride}: use {stride}"
         )
 
 

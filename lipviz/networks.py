@@ -60,7 +60,8 @@ class Spec:
             raise ValueError(f"width must be even, since MaxMin sorts pairs, got {self.width}")
         if (LAYERS[self.layer].conv if self.kind == "convnet" else LAYERS[self.layer].dense) is None:
             what = "convolutions" if self.kind == "convnet" else "dense layers"
-            raise ValueError(f"{self.layer!r} has no {what}, got kind {self.kind!r}: choose one of {', '.join(fitting(self.kind))}")
+            others = ", ".join(fitting(self.kind))
+            raise ValueError(f"{self.layer!r} has no {what}, got kind {self.kind!r}: choose one of {others}")
         self._check_shapes()
 
     def _check_shapes(self) -> None:

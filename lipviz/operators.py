@@ -10,7 +10,7 @@ image folded by PixelUnshuffle(s), an isometry; `fold` does that to the kernel, 
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lipviz.products import gram
 
 Side = Literal["in", "out"]
+Plain = TypeVar("Plain", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class Conv:
         return _frozen_conv(W, b, self.before, self.stride, self.padding_mode)
 
     def freeze_adjoint(self, W: Tensor, b: Tensor | None = None) -> nn.Module:
-        """A plain torch layer that applies the adjoint: flipped kernel, flipped padding, or a transposed convolution."""
+        """A plain torch layer that applies the adjoint: flipped kernel and padding, or a transposed convolution."""
         if self.stride == 1:
             return _frozen_conv(flipped(W), b, self.kernel - 1 - self.before, 1, self.padding_mode)
         conv = nn.ConvTranspose2d(
@@ -251,7 +252,7 @@ class PaddedTranspose(nn.Module):
         padding_mode: "zeros" or "circular".
     """
 
-    def __init__(self, conv: nn.Module, before: int, padding_mode: str) -> None:
+    def __init__(self, conv: nn.ConvTranspose2d, before: int, padding_mode: str) -> None:
         super().__init__()
         self.conv, self.before, self.padding_mode = conv, before, padding_mode
 
@@ -262,7 +263,7 @@ class PaddedTranspose(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         """Convolve transposed, crop or wrap, add the bias."""
         conv = self.conv
-        full = F.conv_transpose2d(y, conv.weight, stride=conv.stride)
+        full = F.conv_transpose2d(y, conv.weight, stride=conv.stride[0])
         x = _crop(full, y, self.before, conv.stride[0], self.padding_mode)
         return x if conv.bias is None else x + conv.bias[:, None, None]
 
@@ -367,7 +368,7 @@ def _frozen_conv(W: Tensor, b: Tensor | None, before: int, stride: int, padding_
     return conv if own else Padded(conv, before, padding_mode)
 
 
-def _filled(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, W: Tensor, b: Tensor | None) -> nn.Module:
+def _filled(layer: Plain, W: Tensor, b: Tensor | None) -> Plain:
     with torch.no_grad():
         layer.weight.copy_(W)
         if b is not None and layer.bias is not None:

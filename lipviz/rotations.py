@@ -113,7 +113,7 @@ class Orthogonal(nn.Module):
         """A plain nn.Linear, or one FFT product with the equivalent kernel, which is as large as the image."""
         if isinstance(self.op, Dense):
             return self.op.freeze(self.matrices(()), self.bias)
-        return CircularConv.from_symbol(self.matrices(size or ()), size, self.bias)
+        return CircularConv.from_symbol(self.matrices(size or ()), size or (), self.bias)
 
 
 class SkewConv(nn.Module):
@@ -160,14 +160,14 @@ class SkewConv(nn.Module):
         return series(lambda z: self.skew(J, z), x, self.skew.inputs, self.op.outputs, self.bias)
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
-        """Circular: one FFT product, where the size is known. Otherwise J as a plain convolution, applied three times."""
+        """Circular: one FFT product, where the size is known. Otherwise J as a plain convolution, three times."""
         J = self.generator_kernel()
         bias = None if self.bias is None else self.bias.detach().clone()
         if self.op.padding_mode == "circular" and size and min(size) >= self.op.kernel:
             at_frequencies = symbol(J, (size[0], size[1]), self.op.before).conj()  # a correlation, not a convolution
             S = taylor(at_frequencies)[:, : self.op.outputs, : self.op.inputs]
             return CircularConv.from_symbol(S, size, self.bias)
-        return FrozenSeries(self.skew.freeze(J, None), self.op.inputs, self.op.outputs, bias)
+        return FrozenSeries(self.skew.freeze(J, None), self.skew.inputs, self.op.outputs, bias)
 
 
 def taylor(J: Tensor) -> Tensor:
@@ -190,23 +190,22 @@ class FrozenSeries(nn.Module):
     """x -> x + J (x + J (x + J x / 3) / 2) + b, J a plain convolution: the frozen form of SOC.
 
     Args:
-        conv: J, antisymmetric, at least as wide as input and output.
-        inputs: channels of x, filled up with zeros.
+        conv: J, antisymmetric.
+        width: channels of J, to which x is filled up with zeros.
         outputs: channels kept.
         bias: one number for each output channel, or None.
     """
 
     bias: Tensor | None
 
-    def __init__(self, conv: nn.Module, inputs: int, outputs: int, bias: Tensor | None) -> None:
+    def __init__(self, conv: nn.Module, width: int, outputs: int, bias: Tensor | None) -> None:
         super().__init__()
-        self.conv, self.inputs, self.outputs = conv, inputs, outputs
+        self.conv, self.width, self.outputs = conv, width, outputs
         self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Three convolutions with J."""
-        plain = getattr(self.conv, "conv", self.conv)
-        return series(self.conv, x, plain.in_channels, self.outputs, self.bias)
+        return series(self.conv, x, self.width, self.outputs, self.bias)
 
 
 class BlockConv(nn.Module):

@@ -1,8 +1,8 @@
 """The sandwich form: x -> sqrt(2) A^T Psi relu(sqrt(2) Psi^{-1} B x + b) with A A^T + B B^T = I.
 
-Psi is diagonal and positive. Wang & Manchester, ICML 2023: with slopes in [0, 1] the layer is 1-Lipschitz although
-neither factor need be. The proof in three lines, which the bound of the frozen layer uses too: let x change by dx,
-relu(.) by dz and Psi dz = z, let Bh = sqrt(2) B, Ah = sqrt(2) A^T and (Ah^T Ah + Bh Bh^T) / 2 <= c I. Slopes in [0, 1] say
+Psi is diagonal and positive. With slopes in [0, 1] the layer is 1-Lipschitz although neither factor need be (Wang &
+Manchester, ICML 2023). The proof, which the bound of the frozen layer uses too: let x change by dx, relu(.) by dz and
+Psi dz = z, let Bh = sqrt(2) B, Ah = sqrt(2) A^T and (Ah^T Ah + Bh Bh^T) / 2 <= c I. Slopes in [0, 1] say
 |z|^2 <= z^T Bh dx. So |Ah z|^2 <= 2 c |z|^2 - |Bh^T z|^2 <= 2 c (Bh^T z)^T dx - |Bh^T z|^2 <= c^2 |dx|^2.
 """
 
@@ -63,12 +63,11 @@ class Sandwich(nn.Module):
         """Two plain layers (or FFT products), and Psi^2, for the bound."""
         inner, outer, psi = self.factors(size or ())
         if isinstance(self.op, Conv):
-            assert size is not None
-            layers = CircularConv.from_symbol(inner, size, self.bias), CircularConv.from_symbol(outer, size, None)
-        else:
-            q = Dense(self.op.outputs, self.op.outputs)
-            layers = self.op.freeze(inner, self.bias), q.freeze(outer, None)
-        return FrozenSandwich(*layers, psi.square())
+            n = size or ()
+            first, second = CircularConv.from_symbol(inner, n, self.bias), CircularConv.from_symbol(outer, n, None)
+            return FrozenSandwich(first, second, psi.square())
+        square = Dense(self.op.outputs, self.op.outputs)
+        return FrozenSandwich(self.op.freeze(inner, self.bias), square.freeze(outer, None), psi.square())
 
 
 def _apply(op: Operator, W: Tensor, x: Tensor, b: Tensor | None) -> Tensor:

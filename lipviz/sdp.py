@@ -9,7 +9,7 @@ If G = W^T W <= T = diag(t) (T - G has no negative eigenvalue), then
 
     AOL        t_i = sum_j |G_ij|                Prach & Lampert, ECCV 2022
     SLL        t_i = sum_j |G_ij| q_j / q_i      Araujo et al., ICLR 2023, any q > 0
-    SR(k)      t_i = (sum_j |(G^p)_ij| q_j / q_i)^{1/p}, p = 2^k    Delattre et al., ICML 2023
+    SR(k)      t_i = (sum_j |(G^p)_ij| q_j / q_i)^{1/p}, p = 2^k    Delattre et al., 2024
     spectral   t_i = an upper bound of the largest eigenvalue of G
 
 `G` is a matrix (n, n), or the Gram kernel of a convolution (n, n, kh, kw), whose taps are the blocks of the

@@ -274,24 +274,36 @@ def _eliminated(H: Tensor, G: Tensor, W: Tensor) -> _Pencil:
     return _blocks(n, m, S, F.mT @ F)
 
 
-def _best(weights: list[Tensor], H: Tensor | None = None) -> tuple[float, tuple[Tensor, ...]]:
-    """(gamma, multipliers): proposed by the solver for layers of norm 1, then moved until the LMI is proved.
+def _best(weights: list[Tensor], H: Tensor | None = None, c: float | None = None) -> tuple[float, tuple[Tensor, ...]]:
+    """(gamma, multipliers): proposed by the solver in units of c, then moved until the LMI is proved.
 
-    z_k = P_k z'_k with P_k = |W_0| ... |W_k| gives gamma = c gamma' and Lambda_k = c Lambda'_k / P_k^2. In these
-    units the multipliers 1 belong to the product of the norms: the strictly feasible point that is mixed in.
+    z_k = P_k z'_k with P_k = a_0 ... a_k, a_0 ... a_K = c, gives gamma = c gamma' and Lambda_k = c Lambda'_k / P_k^2.
+    The first c is the product of the norms, a_k = |W_k|: there the multipliers 1 are strictly feasible, and mixed in.
+    A result far below c has lost digits, and becomes the next c.
     """
     widths = [len(W) for W in weights[:-1]]
     norms = [bounds.norm_bound(W) or 1.0 for W in weights]
-    c = max(math.prod(norms), 0.0 if H is None else bounds.norm_bound(H))
-    P = [math.prod(norms[: k + 1]) for k in range(len(widths))]
-    units = weights[0].new_tensor([c, *(c / p / p for n, p in zip(widths, P, strict=True) for _ in range(n))])
+    product = math.prod(norms)
+    c = c or max(product, 0.0 if H is None else bounds.norm_bound(H))
+    a = [norm * (c / product) ** (1 / len(norms)) for norm in norms]
+    safe, units = _units(c, norms, widths), _units(c, a, widths)
     if not (units.isfinite().all() and (units > 0).all()):
         raise ValueError("the layers differ too much in size for float64: rescale the weights")
-    norms[-1] = c / P[-1]
-    scaled = [W / a for W, a in zip(weights, norms, strict=True)]
+    scaled = [W / b for W, b in zip(weights, a, strict=True)]
     x = units * (_network_program(scaled) if H is None else _residual_program(H / c, scaled[1], scaled[0].mT))
-    x = _network(weights, H).proved(x, units)
-    return float(x[0]), x[1:].split(widths)
+    x = _network(weights, H).proved(x, safe)
+    gamma = float(x[0])
+    if H is None and 1e-6 * c < gamma < 0.1 * c:
+        with suppress(RuntimeError):
+            return _best(weights, None, gamma)
+    return gamma, x[1:].split(widths)
+
+
+def _units(c: float, a: list[float], widths: list[int]) -> Float[Tensor, " _"]:
+    """(c, c / P_0^2, ...) with P_k = a_0 ... a_k, each as often as its layer is wide."""
+    P = [math.prod(a[: k + 1]) for k in range(len(widths))]
+    each = [c / p / p for n, p in zip(widths, P, strict=True) for _ in range(n)]
+    return torch.tensor([c, *each], dtype=torch.float64)
 
 
 def _network_program(weights: list[Tensor]) -> Float[Tensor, " _"]:
@@ -311,8 +323,10 @@ def _residual_program(H: Tensor, G: Tensor, W: Tensor) -> Float[Tensor, " _"]:
     """min L^2 so that the residual LMI is >= 0, as (L, multipliers / L); here the full F^T F costs less."""
     n, m = W.shape
     _refuse_large(m, min(n, m + len(H)) + m)
-    turned = torch.linalg.qr(torch.cat([W.mT, H])).R.mT if n > m + len(H) else torch.cat([W.mT, H])
-    x = _eliminated(turned[m:], G, turned[:m].mT).minimum(torch.eye(1 + m, dtype=torch.float64)[0])
+    if n > m + len(H):  # a rotation of the inputs leaves m + p of them
+        W, H = torch.linalg.qr(torch.cat([W, H.mT], 1)).R.split([m, len(H)], 1)
+        H = H.mT
+    x = _eliminated(H, G, W).minimum(torch.eye(1 + m, dtype=torch.float64)[0])
     L = x[:1].clamp_min(1e-16).sqrt()
     return torch.cat([L, x[1:] / L])
 

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipviz.bounds import UNROLL, freeze64, leaves, unrolled
+from lipviz.bounds import freeze64, leaves
 from lipviz.forms import FrozenResidual
-from lipviz.operators import CircularConv, Conv, Padded, PaddedTranspose, symbol
+from lipviz.norms import UNROLL, geometry, image_size, unrolled
+from lipviz.operators import CircularConv, Padded, PaddedTranspose, symbol
 from lipviz.rotations import FrozenSeries, taylor
 from lipviz.sandwich import FrozenSandwich
 
@@ -65,48 +66,44 @@ def singular_values(module: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, 
     if isinstance(module, nn.Linear):
         return torch.linalg.svdvals(module.weight), "exact"
     if isinstance(module, FrozenSandwich) and isinstance(module.inner, nn.Linear):
-        return torch.linalg.svdvals(module.outer.weight @ module.inner.weight), "exact"
+        return torch.linalg.svdvals(_weight(module.outer) @ _weight(module.inner)), "exact"
     height, width = shape[-2:]
     if isinstance(module, CircularConv):
         return _values(symbol(module.weight, (height, width)), (height, width)), "exact"
     if isinstance(module, FrozenSandwich):
-        inner, outer = (symbol(half.weight, (height, width)) for half in (module.inner, module.outer))
+        inner, outer = (symbol(_weight(half), (height, width)) for half in (module.inner, module.outer))
         return _values(outer @ inner, (height, width)), "exact"
     if isinstance(module, FrozenSeries):
         return _series_values(module, shape)
-    if isinstance(module, PaddedTranspose):  # those of the convolution that it is the adjoint of
-        conv = module.conv
-        op = Conv(conv.out_channels, conv.in_channels, conv.kernel_size[0], conv.stride[0], module.padding_mode)
-        size = (op.stride * height, op.stride * width)
-        return singular_values(op.freeze(conv.weight, None), (op.inputs, *size))
-    conv = module.conv if isinstance(module, Padded) else module
-    stride = conv.stride[0]
-    circular = isinstance(module, Padded) and module.padding_mode == "circular"
-    if circular and height % stride == width % stride == 0:
-        grid = (height // stride, width // stride)
-        return _values(symbol(_folded(conv), grid), grid), "exact"
+    op, K = geometry(module)
+    size = image_size(module, op, shape)
+    kernel = op.fold(K)
+    if op.padding_mode == "circular" and op.for_size(size) == op:
+        grid = (size[0] // op.stride, size[1] // op.stride)
+        return _values(symbol(kernel, grid), grid), "exact"
     if math.prod(shape) <= UNROLL // 2:
         return torch.linalg.svdvals(unrolled(module, shape)), "exact"
-    kernel = _folded(conv)
-    grid = (height // stride + kernel.shape[-1] - 1, width // stride + kernel.shape[-1] - 1)
+    more = kernel.shape[-1] - 1
+    grid = (size[0] // op.stride + more, size[1] // op.stride + more)
     return _values(symbol(kernel, grid), grid), "frequencies"
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight of half a sandwich."""
+    assert isinstance(layer.weight, Tensor)
+    return layer.weight
 
 
 def _series_values(module: FrozenSeries, shape: tuple[int, ...]) -> tuple[Tensor, str]:
     """Of the matrix written out where it is small, else at the frequencies (of the padded image for zero padding)."""
     if math.prod(shape) <= UNROLL // 2:
         return torch.linalg.svdvals(unrolled(module, shape)), "exact"
-    circular = isinstance(module.conv, Padded) and module.conv.padding_mode == "circular"
-    weight = module.conv.conv.weight if isinstance(module.conv, Padded) else module.conv.weight
-    more = 0 if circular else 3 * (weight.shape[-1] - 1)
+    op, K = geometry(module.conv)
+    circular = op.padding_mode == "circular"
+    more = 0 if circular else 3 * (op.kernel - 1)
     grid = (shape[-2] + more, shape[-1] + more)
-    S = taylor(symbol(weight, grid, weight.shape[-1] // 2))[:, : module.outputs, : module.inputs]
+    S = taylor(symbol(K, grid, op.before))[:, : module.outputs, : shape[0]]
     return _values(S, grid), "exact" if circular else "frequencies"
-
-
-def _folded(conv: nn.Conv2d) -> Tensor:
-    op = Conv(conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0])
-    return op.fold(conv.weight)
 
 
 def _values(F: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -9,10 +9,11 @@ from cases import conv_cases, dense_cases, make, network, norm, perturb
 from torch import nn
 
 from lipviz import isometries
-from lipviz.bounds import bound, leaves, norm_bound, unrolled
+from lipviz.bounds import bound, leaves
 from lipviz.forms import Affine, FrozenResidual
 from lipviz.layers import LAYERS, conv2d, explicit
 from lipviz.networks import Spec, build
+from lipviz.norms import norm_bound, unrolled
 from lipviz.operators import Conv, Dense, symbol
 
 ids = pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from cases import network, perturb
+from cases import network
 from torch import nn
 
 from lipviz.bounds import bound_layer

@@ -9,7 +9,7 @@ from torch import nn
 
 from lipviz.forms import Residual
 from lipviz.layers import LAYERS, conv2d, conv_transpose2d, dense, explicit
-from lipviz.operators import CircularConv, Padded
+from lipviz.operators import CircularConv
 from lipviz.rotations import FrozenSeries, Orthogonal, SkewConv
 
 CASES = [*dense_cases(CONSTRAINED), *conv_cases(CONSTRAINED)]
@@ -214,7 +214,7 @@ def test_twenty_layers_keep_the_signal(row, conv):
 
 @pytest.mark.parametrize("row,conv", BOTH)
 def test_torch_func_and_flattened_parameters(row, conv):
-    """functional_call, grad, vmap and jacrev see the parameters they are given; so does a flat copy, as DDP makes one."""
+    """functional_call, grad, vmap and jacrev see the parameters they are given; so does a flat copy, as in DDP."""
     layer = (conv2d(row, 4, 4, 3) if conv else dense(row, 4, 4)).double()
     x = torch.randn(3, 4, *(2 * [6] if conv else []), dtype=torch.float64)
     weights = {name: p.detach() + 0.3 * torch.randn_like(p) for name, p in layer.named_parameters()}

@@ -11,7 +11,8 @@ from lipviz import runs
 from lipviz.cli import _parser
 from lipviz.layers import LAYERS
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README_FILE = Path(__file__).parent.parent / "README.md"
+README = README_FILE.read_text()
 
 
 def test_the_table_of_layers_is_the_table():
@@ -19,10 +20,12 @@ def test_the_table_of_layers_is_the_table():
     assert [re.match(r"\| `(\w+)`", line).group(1) for line in lines] == list(LAYERS)
     for line, row in zip(lines, LAYERS.values(), strict=True):
         cells = [cell.strip() for cell in line.replace(r"\|", "¦").split("|")]
-        assert cells[2] == f"{row.title}. {row.reference}"
-        assert cells[3] == row.form
-        assert cells[4] == row.formula.replace("|", "¦")
-        assert cells[7] == row.guarantee
+        assert cells[2:4] == [row.title, row.reference]
+        assert cells[4] == f"[{row.form}](docs/{row.form}.md)"
+        assert cells[5] == row.formula.replace("|", "¦")
+        assert (cells[6] == "no") == (row.dense is None) and (cells[7] == "no") == (row.conv is None)
+        assert cells[8:10] == [row.guarantee, row.cost.replace("|", "¦")]
+        assert (README_FILE.parent / "docs" / f"{row.form}.md").exists()
 
 
 def test_the_python_example_runs():
