@@ -1,7 +1,7 @@
 """lipviz: see, train and certify 1-Lipschitz neural networks.
 
     LAYERS                      the table: name -> row
-    dense, conv2d               layers of a row
+    dense, conv2d               layers of a row; conv_transpose2d for the rows with one kernel
     Spec, build                 networks
     explicit                    the same function as plain, frozen torch layers
     bound                       a rigorous upper bound of the Lipschitz constant
@@ -19,6 +19,7 @@ _HOMES = {
     "LAYERS": "layers",
     "dense": "layers",
     "conv2d": "layers",
+    "conv_transpose2d": "layers",
     "explicit": "layers",
     "Spec": "networks",
     "build": "networks",

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lipviz import bounds, sdp
+from lipviz.norms import U, gamma, norm_bound
 
 HIDDEN = 400
 SIDE = 100  # of a dense block: the time grows like its 6th power, the memory like its 4th
@@ -60,8 +61,8 @@ def is_psd(M: Float[Tensor, "n n"]) -> bool:
     M = scale[:, None] * M[rows][:, rows] * scale
     n = len(M)
     M = (M + M.mT) / 2
-    entries = 5 * bounds.U * float(M.abs().sum(1).max()) if n else 0.0
-    c = entries + 8 * n * bounds.gamma(n + 8)
+    entries = 5 * U * float(M.abs().sum(1).max()) if n else 0.0
+    c = entries + 8 * n * gamma(n + 8)
     return n == 0 or int(torch.linalg.cholesky_ex(M - c * torch.eye(n, dtype=M.dtype)).info) == 0
 
 
@@ -182,7 +183,7 @@ def lipsdp(weights: Sequence[Tensor]) -> LipSDP:
     (1.0, 2.0)
     """
     weights = _chain(weights)
-    product = bounds.product([bounds.norm_bound(W) for W in weights])
+    product = bounds.product([norm_bound(W) for W in weights])
     if product == 0 or len(weights) == 1:
         return LipSDP(product, tuple(W.new_zeros(len(W)) for W in weights[:-1]), product)
     value, multipliers = _best(weights)
@@ -282,9 +283,9 @@ def _best(weights: list[Tensor], H: Tensor | None = None, c: float | None = None
     A result far below c has lost digits, and becomes the next c.
     """
     widths = [len(W) for W in weights[:-1]]
-    norms = [bounds.norm_bound(W) or 1.0 for W in weights]
+    norms = [norm_bound(W) or 1.0 for W in weights]
     product = math.prod(norms)
-    c = c or max(product, 0.0 if H is None else bounds.norm_bound(H))
+    c = c or max(product, 0.0 if H is None else norm_bound(H))
     a = [norm * (c / product) ** (1 / len(norms)) for norm in norms]
     safe, units = _units(c, norms, widths), _units(c, a, widths)
     if not (units.isfinite().all() and (units > 0).all()):

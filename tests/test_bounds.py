@@ -10,11 +10,13 @@ from torch import nn
 
 from lipviz import isometries
 from lipviz.bounds import bound, leaves
+from lipviz.certify import certify
 from lipviz.forms import Affine, FrozenResidual
-from lipviz.layers import LAYERS, conv2d, explicit
+from lipviz.layers import LAYERS, conv2d, conv_transpose2d, dense, explicit
 from lipviz.networks import Spec, build
 from lipviz.norms import norm_bound, unrolled
 from lipviz.operators import Conv, Dense, symbol
+from lipviz.rotations import FrozenSeries
 
 ids = pytest.mark.parametrize(
     "case", [*dense_cases(LAYERS), *conv_cases(LAYERS)], ids=lambda case: "-".join(map(str, case))
@@ -263,3 +265,63 @@ def test_a_residual_padded_on_the_wrong_side_is_refused():
     frozen.outer.before = frozen.inner.before
     with pytest.raises(ValueError, match="adjoint"):
         bound(frozen, (2, 4, 4))
+
+
+def test_norm_bound_is_tight_where_many_matrices_are_close():
+    g = torch.Generator().manual_seed(0)
+    Q = torch.linalg.qr(torch.randn(60, 4, 4, dtype=torch.complex128, generator=g))[0]
+    F = Q @ torch.diag_embed(1 - 1e-5 * torch.rand(60, 4, generator=g, dtype=torch.float64)).to(Q.dtype) @ Q.mH.flip(0)
+    true = float(torch.linalg.matrix_norm(F, 2).max())
+    assert true * (1 - 1e-15) <= norm_bound(F) <= true * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_a_series_is_bounded_by_the_norm_of_its_kernel(mode, scale):
+    frozen = explicit(conv2d("soc", 3, 4, 3, padding_mode=mode).double())
+    assert isinstance(frozen, FrozenSeries)
+    getattr(frozen.conv, "conv", frozen.conv).weight.mul_(5 * scale)
+    true, value = norm(frozen, (3, 6, 6)), bound(frozen, (3, 6, 6)).value
+    assert true <= value and (scale < 3 or true > 1.2)
+
+
+def test_a_series_that_is_not_antisymmetric_is_refused():
+    frozen = explicit(conv2d("soc", 3, 3, 3).double())
+    frozen.conv.weight[0, 0, 0, 0] += 1e-9
+    with pytest.raises(ValueError, match="antisymmetric"):
+        bound(frozen, (3, 6, 6))
+
+
+@pytest.mark.parametrize("conv", [False, True])
+def test_a_sandwich_is_bounded_whatever_its_numbers_are(conv):
+    layer = (conv2d("sandwich", 3, 2, 3) if conv else dense("sandwich", 3, 2)).double()
+    perturb(layer, 1)
+    shape = (3, 6, 6) if conv else (3,)
+    honest = explicit(layer, shape)
+    assert bound(honest, shape).value == pytest.approx(1, abs=1e-9)
+    for change in range(4):
+        frozen = explicit(layer, shape)
+        if change == 0:
+            frozen.multiplier.mul_(torch.tensor([3.0, 0.2], dtype=torch.float64))
+        if change == 1:
+            frozen.inner.weight.mul_(3)
+        if change == 2:
+            frozen.outer.weight.add_(torch.randn_like(frozen.outer.weight))
+        if change == 3:
+            frozen.inner.weight.add_(torch.randn_like(frozen.inner.weight))
+        value = bound(frozen, shape).value
+        assert value >= max(norm(frozen, shape) for _ in range(5)) and value > 1.01
+    frozen.multiplier[0] = 0
+    with pytest.raises(ValueError, match="positive multiplier"):
+        bound(frozen, shape)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+@pytest.mark.parametrize("k,s", [(3, 2), (2, 2), (4, 2), (3, 1)])
+def test_transposed_convolutions_are_bounded(mode, k, s):
+    layer = conv_transpose2d("plain", 3, 2, k, s, mode).double()
+    perturb(layer, 1)
+    value, true = bound(layer, (3, 4, 4)).value, norm(layer, (3, 4, 4))
+    assert true * (1 - 1e-13) <= value <= 1.05 * true
+    x = torch.rand(2, 3, 4, 4)
+    assert certify(torch.nn.Sequential(layer, nn.Flatten()), x).radius.shape == (2,)

@@ -1,19 +1,22 @@
 """Radii against the double loop, the running error against exact rationals, and that errors can be told."""
 
+import itertools
 import math
 from fractions import Fraction
 
 import pytest
 import torch
-from cases import network
+from cases import network, perturb
 from torch import nn
 
 from lipviz.bounds import bound_layer
 from lipviz.certify import Certifier, absolute_norm, certified_accuracy, certify, rounding
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import Center, Pool, UnitRows
-from lipviz.layers import LAYERS, conv2d, explicit
-from lipviz.operators import CircularConv
+from lipviz.layers import LAYERS, conv2d, conv_transpose2d, explicit
+from lipviz.operators import CircularConv, PaddedTranspose
+from lipviz.rotations import FrozenSeries
+from lipviz.sandwich import FrozenSandwich
 
 
 @pytest.mark.parametrize("row", LAYERS)
@@ -133,13 +136,42 @@ def apply(f, *planes):
     ]
 
 
-def exact_layer(module, x):
-    """One frozen layer in exact rational arithmetic; x is (c, n, n)."""
-    z = rationals(x)
+def relu(z):
+    """Entry by entry."""
+    return apply(lambda v: max(v, Fraction(0)), z)
+
+
+def exact_transpose(module, z):
+    """Every pixel spread with the kernel, then cropped or wrapped to twice the size; with the bias."""
+    conv, n = module.conv, 2 * len(z[0])
+    out = [[[Fraction(float(b))] * n for _ in range(n)] for b in conv.bias]
+    taps = range(conv.kernel_size[0])
+    for o, c, i, j, u, v in itertools.product(range(len(z)), range(len(out)), *2 * [range(n // 2)], taps, taps):
+        a, b = 2 * i + u - module.before, 2 * j + v - module.before
+        if module.padding_mode == "circular":
+            a, b = a % n, b % n
+        if 0 <= a < n and 0 <= b < n:
+            out[c][a][b] += Fraction(float(conv.weight[o, c, u, v])) * z[o][i][j]
+    return out
+
+
+def exact_layer(module, z):
+    """One frozen layer in exact rational arithmetic; z is nested lists (c, n, n)."""
+    if isinstance(module, PaddedTranspose):
+        return exact_transpose(module, z)
+    if isinstance(module, FrozenSandwich):
+        return exact_layer(module.outer, relu(exact_layer(module.inner, z)))
+    if isinstance(module, FrozenSeries):
+        full = z + [[[Fraction(0)] * len(z[0])] * len(z[0])] * (module.width - len(z))
+        out = full
+        for j in (3, 2, 1):
+            out = apply(lambda a, b, j=j: a + b / j, full, exact_layer(module.conv, out))
+        biases = [Fraction(float(b)) for b in module.bias]
+        return [[[v + b for v in row] for row in plane] for plane, b in zip(out, biases, strict=False)]
     if isinstance(module, nn.Conv2d):
         return exact_conv(module.weight, module.bias, z, False, module.padding[0])
     if isinstance(module, FrozenResidual):
-        hidden = apply(lambda v: max(v, Fraction(0)), exact_layer(module.inner, x))
+        hidden = relu(exact_layer(module.inner, z))
         out = exact_conv(module.outer.weight, None, hidden, False, module.outer.padding[0])
         return apply(lambda a, b: a + b, z, out)
     if isinstance(module, CircularConv):  # a true convolution: the kernel turned round, before = its last index
@@ -162,6 +194,10 @@ EXACT = {
     "conv": (nn.Conv2d(2, 2, 3, padding=1), 4),
     "residual": (conv2d("sll", 2, 2, 3), 4),
     "fft": (conv2d("cayley", 2, 2, 3), 4),
+    "series": (conv2d("soc", 2, 3, 3), 4),
+    "sandwich": (conv2d("sandwich", 2, 2, 3), 4),
+    "transposed": (conv_transpose2d("aoc", 2, 3, 3, 2), 4),
+    "transposed circular": (conv_transpose2d("aol", 2, 3, 4, 2, "circular"), 4),
     "center": (Center(torch.tensor([0.3, 0.7])), 4),
     "pool": (Pool(16), 16),
     "mean": (nn.AvgPool2d(16), 16),
@@ -171,6 +207,8 @@ EXACT = {
 @pytest.mark.parametrize("name", EXACT)
 def test_layers_stay_within_their_rounding_bound_against_exact_rationals(name):
     module, n = EXACT[name]
+    if module.state_dict():
+        perturb(module, 0.3)
     frozen = explicit(module.double(), (2, n, n))
     layer = bound_layer(frozen, (2, n, n))[0]
     worst = 0.0
@@ -178,7 +216,7 @@ def test_layers_stay_within_their_rounding_bound_against_exact_rationals(name):
         x = torch.randn(1, 2, n, n, dtype=torch.float64)
         y = frozen(x)
         e = float(rounding(frozen, absolute_norm(frozen), layer, x, y)[0])
-        error = sum((a - b) ** 2 for p, q in zip(rationals(y[0]), exact_layer(frozen, x[0]), strict=True)
+        error = sum((a - b) ** 2 for p, q in zip(rationals(y[0]), exact_layer(frozen, rationals(x[0])), strict=True)
                     for r, s in zip(p, q, strict=True) for a, b in zip(r, s, strict=True))  # fmt: skip
         worst = max(worst, math.sqrt(error) / e)
     assert 1e-4 < worst <= 1

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lipviz import sdp
-from lipviz.bounds import norm_bound
+from lipviz.norms import norm_bound
 from lipviz.semidefinite import (
     is_psd,
     lipsdp,

@@ -1,0 +1,169 @@
+"""LBDN's square wave: how much of its Lipschitz bound a network of one row uses (Wang & Manchester, ICML 2023).
+
+A network of bound gamma is fitted to jumps, for which no slope is steep enough. Tightness is the steepest slope found,
+a lower bound of its Lipschitz constant, divided by the certified upper bound.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lipviz.bounds import bound, freeze64, product
+from lipviz.isometries import MaxMin
+from lipviz.layers import dense
+from lipviz.recipes import learning_rate
+
+TRAIN, TEST, BATCH, DEPTH, EPOCHS = 300, 200, 50, 8, 200
+ACTIVATIONS: dict[str, type[nn.Module]] = {"MaxMin": MaxMin, "ReLU": nn.ReLU, "none": nn.Identity}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What differs from row to row.
+
+    Attributes:
+        width: of the hidden layers.
+        activation: after each of them, a key of ACTIVATIONS.
+        start: their initial weights, "lipviz" for those of `dense`, "uniform" for those of nn.Linear.
+        lr: peak learning rate of Adam.
+    """
+
+    width: int = 128
+    activation: str = "none"
+    start: str = "lipviz"
+    lr: float = 0.01
+
+
+SETTINGS = {
+    "aol": Setting(activation="MaxMin"),
+    "cayley": Setting(activation="MaxMin"),
+    "sll": Setting(),
+    "sandwich": Setting(width=86, start="uniform"),
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fitted network.
+
+    Attributes:
+        losses: mean squared error of each epoch.
+        test: mean squared error on the test points.
+        bound: certified bound of the Lipschitz constant: gamma, or less where the layers do not use it up.
+        slope: the steepest slope found on [-2, 2].
+        x: a grid on [-2, 2].
+        y: the network there.
+    """
+
+    parameters: int
+    losses: np.ndarray
+    test: float
+    bound: float
+    slope: float
+    x: np.ndarray
+    y: np.ndarray
+
+    @property
+    def tightness(self) -> float:
+        """Slope / bound, in [0, 1]."""
+        return self.slope / self.bound
+
+
+class Scaled(nn.Module):
+    """x -> sqrt(gamma) body(sqrt(gamma) x).
+
+    Args:
+        body: takes and returns one number.
+        gamma: what its Lipschitz constant is multiplied by.
+    """
+
+    def __init__(self, body: nn.Module, gamma: float) -> None:
+        super().__init__()
+        if not (gamma > 0 and math.isfinite(gamma)):
+            raise ValueError(f"gamma must be positive, got {gamma!r}")
+        self.body, self.root = body, math.sqrt(gamma)
+
+    def forward(self, x: Float[Tensor, "b 1"]) -> Float[Tensor, "b 1"]:
+        """Scale, body, scale."""
+        return self.root * self.body(self.root * x)
+
+    def bound(self) -> float:
+        """Gamma times the certified bound of the body, rounded up."""
+        return product([self.root, bound(self.body, (1,)).value, self.root])
+
+
+def square_wave(x: Tensor) -> Tensor:
+    """1 for x <= -1 and for 0 < x <= 1, else 0.
+
+    >>> square_wave(torch.tensor([-1.0, -0.5, 0.0, 1.0, 1.5]))
+    tensor([1., 0., 0., 1., 0.])
+    """
+    return ((x <= -1) | (x > 0) & (x <= 1)).to(x.dtype)
+
+
+def network(row: str, gamma: float, seed: int) -> Scaled:
+    """Cayley 1 -> width, DEPTH hidden layers of the row, Cayley width -> 1, between two factors sqrt(gamma)."""
+    if row not in SETTINGS:
+        raise ValueError(f"the square wave has settings for {', '.join(SETTINGS)}, got {row!r}")
+    n, generator = SETTINGS[row].width, torch.Generator().manual_seed(seed)
+    layers = [dense("cayley", 1, n, generator=generator)]
+    for _ in range(DEPTH):
+        hidden = dense(row, n, n, generator=generator)
+        if SETTINGS[row].start == "uniform":
+            _uniform(hidden, generator)
+        layers += [hidden, ACTIVATIONS[SETTINGS[row].activation]()]
+    return Scaled(nn.Sequential(*layers, dense("cayley", n, 1, generator=generator)), gamma)
+
+
+@torch.no_grad()
+def _uniform(layer: nn.Module, generator: torch.Generator) -> None:
+    """Weight and bias uniform within 1 / sqrt(fan-in); a gain is the norm of the weight."""
+    for value in (layer.weight, layer.bias):
+        value.copy_((2 * torch.rand(value.shape, generator=generator) - 1) / max(layer.weight.shape) ** 0.5)
+    if hasattr(layer, "gain"):
+        layer.gain.copy_(torch.linalg.vector_norm(layer.weight))
+
+
+def fit(row: str, gamma: float, seed: int, epochs: int = EPOCHS) -> Fit:
+    """Fit a network to TRAIN points, drawn once from [-2, 2]; the seed is that of the weights and the batches."""
+    model, generator = network(row, gamma, seed), torch.Generator().manual_seed(seed)
+    x = 4 * torch.rand(TRAIN, 1, generator=torch.Generator().manual_seed(0)) - 2
+    test, grid = torch.linspace(-2, 2, TEST)[:, None], torch.linspace(-2, 2, 2001, dtype=torch.float64)[:, None]
+    lr, batches = SETTINGS[row].lr, math.ceil(TRAIN / BATCH)
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    losses = torch.zeros(epochs, batches)
+    for epoch in range(epochs):
+        for i, batch in enumerate(torch.randperm(TRAIN, generator=generator).split(BATCH)):
+            optimizer.param_groups[0]["lr"] = learning_rate(epoch * batches + i, epochs * batches, lr)
+            loss = (model(x[batch]) - square_wave(x[batch])).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[epoch, i] = loss.detach()
+    frozen = Scaled(freeze64(model.body, (1,)), gamma)
+    with torch.no_grad():
+        error, y = float((model(test) - square_wave(test)).square().mean()), frozen(grid)[:, 0].numpy()
+    size = sum(p.numel() for p in model.parameters())
+    return Fit(size, losses.mean(1).numpy(), error, model.bound(), slope(frozen), grid[:, 0].numpy(), y)
+
+
+def slope(f: Callable[[Tensor], Tensor], low: float = -2.0, high: float = 2.0, cells: int = 20_000) -> float:
+    """The steepest slope found on an even grid, a lower bound of the Lipschitz constant of a float64 function.
+
+    Of each cell the derivative in its middle, and the chord less what rounding may have added to it.
+    """
+    x = torch.linspace(low, high, cells + 1, dtype=torch.float64)[:, None]
+    best = 0.0
+    for cell in torch.arange(cells).split(5000):
+        middle = ((x[cell] + x[cell + 1]) / 2).requires_grad_()
+        (derivative,) = torch.autograd.grad(f(middle).sum(), middle)
+        with torch.no_grad():
+            a, b = f(x[cell]), f(x[cell + 1])
+        chord = ((b - a).abs() - 1e-12 * (1 + a.abs() + b.abs())) / (x[cell + 1] - x[cell])
+        best = max(best, float(derivative.abs().max()), float(chord.max()))
+    return best
