@@ -236,7 +236,7 @@ def _numbers(
     other, own = call(step, reference), call(step, layer)
     train, train_ms = in_turns(other, own, pairs, SECONDS[device])
     for module in (reference, layer):
-        module.zero_grad(set_to_none=True)  # the step would seem to free the gradients of the one before
+        module.zero_grad(set_to_none=True)  # on a GPU the step would be credited with freeing them
     memory, other_memory = peak_bytes(own, device), peak_bytes(other, device)
     frozen = explicit(layer, shape.input) if candidate.source == OWN else layer.eval()
     forward, forward_ms = in_turns(call(predict, reference.eval()), call(predict, frozen), pairs, SECONDS[device])

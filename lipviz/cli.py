@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("--steps", type=int, default=200, help="steps of each attack (default: 200)")
 
     bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")
-    bench.add_argument("what", choices=["layers"])
+    bench.add_argument("what", choices=["layers", "tightness"], help="tightness: of four rows on LBDN's square wave")
     bench.add_argument("--pairs", type=int, default=15, help="pairs behind each median (default: 15)")
     bench.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the layer table (default: all)")
     bench.add_argument("--peers", action="store_true", help="measure torch, orthogonium and deel-torchlip too")
@@ -93,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--csv", type=Path, help="write the numbers here")
     bench.add_argument("--markdown", type=Path, help="write a page with the protocol and the tables here")
     bench.add_argument("--figure", type=Path, help="write a figure here: .html, or with kaleido .svg, .png, .pdf")
+    wave = bench.add_argument_group("tightness", "with --rows, --threads, --markdown and --csv, whose fits are kept")
+    wave.add_argument("--gammas", nargs="+", type=float, default=[1.0, 5.0, 10.0], help="bounds (default: 1 5 10)")
+    wave.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
+    wave.add_argument("--epochs", type=int, default=200, help="default: 200")
     return parser
 
 
@@ -252,6 +256,9 @@ def _attack(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> None:
     import torch
 
+    if options.what == "tightness":
+        return _tightness(options)
+
     from lipviz import bench_report as report
     from lipviz.bench import layers
 
@@ -266,6 +273,23 @@ def _bench(options: argparse.Namespace) -> None:
         print(f"{title}\n{_table(rows)}\n")
     print("\n".join(lines))
     report.write(found, lines, **files)
+
+
+def _tightness(options: argparse.Namespace) -> None:
+    import torch
+
+    from lipviz import squarewave_report as report
+    from lipviz.bench_report import check
+    from lipviz.runs import write_bytes
+
+    check(options.csv, options.markdown)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    rows = options.rows or list(report.SETTINGS)
+    found = report.fits(rows, options.gammas, options.seeds, options.epochs, options.csv)
+    print(_table(report.means(found)))
+    if options.markdown:
+        write_bytes(options.markdown, report.page(found, options.line, options.epochs).encode())
 
 
 def _percent(share: float | None) -> str:

@@ -28,7 +28,7 @@ Rule = Callable[[Operator, Tensor, Side, Tensor | None], Tensor]
 def spectral(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
     """t_i = an upper bound of ||W||^2, the same for all i: over the frequencies, or AOL's largest t_i if smaller."""
     F, factor = op.symbols(W)
-    F = F if F.shape[1] >= F.shape[2] else F.mH
+    F = F if side == "in" else F.mH
     with torch.no_grad():  # the gradient needs the one frequency that decides
         worst = sdp.power_row_sums(gram(F)).argmax()
     F = F.index_select(0, worst[None])[0]

@@ -85,7 +85,8 @@ def _largest_eigenvalue(G: Tensor, candidates: int = 8, steps: int = 30) -> floa
 
 def symbol_bound(K: Tensor, grid: tuple[int, int], factor: float) -> float:
     """Bound of the largest norm of the symbol of K on a grid, its own rounding added, times `factor`."""
-    rounding = 16 * U * (sum(K.shape[-2:]) + 4) * float(torch.linalg.matrix_norm(K.abs().sum((2, 3))))
+    k, l = K.shape[-2:]  # of the angles, and of the sums
+    rounding = U * (16 * (k + l + 4) + k * l) * float(torch.linalg.matrix_norm(K.abs().sum((2, 3))))
     return (norm_bound(symbol(K, grid)) + rounding) * factor * (1 + 8 * U)
 
 

@@ -192,11 +192,11 @@ def symbol(K: Float[Tensor, "o c kh kw"], grid: tuple[int, int], before: int = 0
     wrapped as they must be (`torch.fft` would cut them off).
     """
     (n, m), (k, l) = grid, K.shape[2:]
-    E, H = _waves(n, n, k, before), _waves(m, m // 2 + 1, l, before)
+    E, H = _waves(n, n, k, before, K.device), _waves(m, m // 2 + 1, l, before, K.device)
     if k * l > n + m:  # axis by axis: n k + m l terms each, not k l
-        E, H = (wave.to(K.device, _complex(K)) for wave in (E, H))
+        E, H = (wave.to(_complex(K)) for wave in (E, H))
         return torch.einsum("ocuv,mu,nv->mnoc", K.to(_complex(K)), E, H).flatten(0, 1)
-    waves = (E[:, None, :, None] * H[None, :, None, :]).flatten(2).flatten(0, 1).to(K.device)  # (frequencies, taps)
+    waves = (E[:, None, :, None] * H[None, :, None, :]).flatten(2).flatten(0, 1)  # (frequencies, taps)
     taps = K.permute(2, 3, 0, 1).flatten(2).flatten(0, 1)
     parts = (part.to(K.dtype) @ taps for part in (waves.real, waves.imag))
     return torch.complex(*parts).unflatten(1, K.shape[:2])
@@ -206,9 +206,9 @@ def _complex(K: Tensor) -> torch.dtype:
     return torch.complex128 if K.dtype == torch.float64 else torch.complex64
 
 
-def _waves(n: int, frequencies: int, taps: int, before: int) -> Tensor:
+def _waves(n: int, frequencies: int, taps: int, before: int, device: torch.device) -> Tensor:
     """e^{-2 pi i w (u - before) / n}, one row a frequency."""
-    angles = torch.outer(torch.arange(frequencies), torch.arange(taps) - before).double()
+    angles = torch.outer(torch.arange(frequencies, device=device), torch.arange(taps, device=device) - before).double()
     return torch.polar(torch.ones_like(angles), -2 * math.pi / n * angles)
 
 

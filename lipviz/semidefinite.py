@@ -10,7 +10,6 @@ end, or they are moved until it does. So what is returned *holds*. That nothing 
 the solver (Clarabel, through cvxpy: `pip install 'lipviz[sdp]'`). The matrices alone need neither.
 """
 
-import math
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -53,6 +52,7 @@ def is_psd(M: Float[Tensor, "n n"]) -> bool:
     >>> is_psd(M), is_psd(M + 1e-9 * torch.eye(2))
     (False, True)
     """
+    M = M.detach().double()
     d = M.diagonal()
     rows = d > 0
     if not M.isfinite().all() or (d < 0).any() or M[~rows].any() or M[:, ~rows].any():
@@ -84,7 +84,7 @@ def smallest_trace(G: Float[Tensor, "n n"]) -> Float[Tensor, " n"]:
     if len(G) > SIDE:
         raise ValueError(f"G must have at most {SIDE} rows, got {len(G)}: use sdp.aol, sdp.sll or sdp.spectral")
     if float((G - G.mT).abs().max()) > 1e-12 * peak or float(torch.linalg.eigvalsh(G)[0]) < -1e-9 * peak:
-        raise ValueError("G must be symmetric without negative eigenvalues, got another matrix: pass G = W^T W")
+        raise ValueError("G must be symmetric without negative eigenvalues, got another matrix: pass W^T W in float64")
     if peak == 0:
         return aol
     # t = peak s x, halfway to a unit diagonal: uneven columns keep their digits, and the costs stay comparable
@@ -283,10 +283,9 @@ def _best(weights: list[Tensor], H: Tensor | None = None, c: float | None = None
     A result far below c has lost digits, and becomes the next c.
     """
     widths = [len(W) for W in weights[:-1]]
-    norms = [norm_bound(W) or 1.0 for W in weights]
-    product = math.prod(norms)
-    c = c or max(product, 0.0 if H is None else norm_bound(H))
-    a = [norm * (c / product) ** (1 / len(norms)) for norm in norms]
+    norms = torch.tensor([norm_bound(W) or 1.0 for W in weights], dtype=torch.float64)
+    c = c or max(float(norms.prod()), 0.0 if H is None else norm_bound(H))
+    a = norms * (c / norms.prod()) ** (1 / len(norms))
     safe, units = _units(c, norms, widths), _units(c, a, widths)
     if not (units.isfinite().all() and (units > 0).all()):
         raise ValueError("the layers differ too much in size for float64: rescale the weights")
@@ -295,16 +294,15 @@ def _best(weights: list[Tensor], H: Tensor | None = None, c: float | None = None
     x = _network(weights, H).proved(x, safe)
     gamma = float(x[0])
     if H is None and 1e-6 * c < gamma < 0.1 * c:
-        with suppress(RuntimeError):
+        with suppress(RuntimeError, ValueError):
             return _best(weights, None, gamma)
     return gamma, x[1:].split(widths)
 
 
-def _units(c: float, a: list[float], widths: list[int]) -> Float[Tensor, " _"]:
+def _units(c: float, a: Tensor, widths: list[int]) -> Float[Tensor, " _"]:
     """(c, c / P_0^2, ...) with P_k = a_0 ... a_k, each as often as its layer is wide."""
-    P = [math.prod(a[: k + 1]) for k in range(len(widths))]
-    each = [c / p / p for n, p in zip(widths, P, strict=True) for _ in range(n)]
-    return torch.tensor([c, *each], dtype=torch.float64)
+    P = a.cumprod(0)[:-1]
+    return torch.cat([a.new_tensor([c]), (c / P / P).repeat_interleave(torch.tensor(widths))])
 
 
 def _network_program(weights: list[Tensor]) -> Float[Tensor, " _"]:

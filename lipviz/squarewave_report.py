@@ -23,6 +23,13 @@ PUBLISHED = {
     "sandwich": {1.0: 99.9, 5.0: 99.3, 10.0: 94.0},
 }
 
+TUNING = (
+    "Tuned with the same tries for every row, at gamma = 10 and seed 3, which is not among the seeds below: start "
+    "lipviz or uniform x learning rate 0.003, 0.01 or 0.03 (6 tries), for aol and cayley also x MaxMin or ReLU (12 "
+    "tries); the setting of the highest tightness was taken. Start uniform is that of nn.Linear. The authors' code "
+    "has ReLU after aol and cayley."
+)
+
 
 def protocol(row: str, epochs: int = EPOCHS) -> str:
     """Everything that two fits must share to stand in one table."""
@@ -39,13 +46,13 @@ def fits(
     """One line for each row, gamma and seed; those that `path` holds are read, each new one is added to it at once.
 
     Raises:
-        ValueError: an unknown row, no folder for the file, or a file with fits of another protocol.
+        ValueError: an unknown row, a number out of range, or a file with fits of another protocol.
     """
+    if epochs < 1 or not all(0 < gamma < float("inf") for gamma in gammas):
+        raise ValueError(f"epochs and gammas must be positive, got {epochs} and {', '.join(map(str, gammas))}")
     for row in rows:
         if row not in SETTINGS:
             raise ValueError(f"the square wave has settings for {', '.join(SETTINGS)}, got {row!r}")
-    if path and not path.parent.is_dir():
-        raise ValueError(f"{path}: there is no folder {path.parent}")
     known: dict[tuple[str, float, int], Line] = {}
     for line in read_csv(path) if path and path.exists() else []:
         if line.get("row") not in SETTINGS or line.get("protocol") != protocol(line["row"], epochs):
@@ -146,11 +153,9 @@ def page(lines: Sequence[Line], command: str, epochs: int = EPOCHS) -> str:
         }
         for line in lines
     ]
-    parts = ["# Tightness on a square wave", "", *(f"- {note}" for note in notes), "", "## Means", "", *_grid(means(lines))]
-    return "\n".join([*parts, "", "## Every fit", "", *_grid(every)]) + "\n"
-
-
-TUNING = ""
+    head = ["# Tightness on a square wave", "", *(f"- {note}" for note in notes)]
+    tables = ["## Means", "", *_grid(means(lines)), "", "## Every fit", "", *_grid(every)]
+    return "\n".join([*head, "", *tables]) + "\n"
 
 
 def _grid(rows: Sequence[Mapping[str, str]]) -> list[str]:

@@ -249,6 +249,22 @@ def test_peak_memory_of_a_training_step_grows_with_what_autograd_keeps():
     assert 3 <= peak_bytes(lambda: step(wide, x, "float32"), "cpu") / (4 * MIB) <= 4.5
 
 
+def test_the_output_of_a_step_does_not_outlive_its_last_use():
+    class Heavy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return torch.cat([g] * 4)[: len(g)]
+
+    layer = nn.Identity()
+    layer.register_forward_hook(lambda module, inputs, y: Heavy.apply(y))
+    x = torch.randn(MIB)
+    assert peak_bytes(lambda: step(layer, x, "float32"), "cpu") / (4 * MIB) < 5.5  # g, four times g; no y
+
+
 def test_compiled_layers_stand_beside_the_others(monkeypatch, clock):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
@@ -328,6 +344,7 @@ def test_the_page_holds_the_protocol_and_a_table_for_each_shape_and_mode():
         if line.startswith("|")
     ]
     assert {len(line) for line in lines} == {len(lines[0])} and len(lines) == 7
+    assert set(lines[1]) == {"---"}
     aol = dict(zip(lines[0], lines[2], strict=True))
     assert aol["layer"] == "aol" and aol["training step"] == "1.50 (1.25..2.00)" and aol["peak memory"] == "1.75"
     assert dict(zip(lines[0], lines[3], strict=True))["training step"] == "-" and r"a \| b" in page
@@ -344,7 +361,12 @@ def test_the_protocol_names_hardware_versions_and_settings():
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_figure_has_a_mark_for_each_layer_in_the_colour_of_its_family(dark):
-    found = [measured(), measured(row="lot"), measured(source="other 1", row="X"), measured(shape="dense", row="sll")]
+    found = [
+        measured(),
+        measured(row="lot"),
+        measured(source="other 1", row="plain", padding="circular"),
+        measured(shape="dense", row="sll"),
+    ]
     rows = bench_report.figure_rows([*found, measured(row="bro", train=None)])
     fig = draw(rows, dark)
     left, right, below, _ = fig.data
@@ -354,7 +376,7 @@ def test_the_figure_has_a_mark_for_each_layer_in_the_colour_of_its_family(dark):
     palette = DARK if dark else LIGHT
     assert list(left.marker.color) == [palette[style.colour] for style in styles]
     assert list(left.marker.symbol) == [style.marker for style in styles]
-    assert list(fig.layout.yaxis.ticktext) == ["aol", "lot", "X (other 1)"]
+    assert list(fig.layout.yaxis.ticktext) == ["aol", "lot", "plain, circular (other 1)"]
     assert fig.layout.xaxis.type == "log" and "training step" in fig.layout.xaxis.title.text
     assert fig.layout.xaxis.range[0] < math.log10(0.5) and fig.layout.xaxis.range[1] > math.log10(2)
     assert [shape.x0 for shape in fig.layout.shapes] == [1.0] * 4

@@ -319,6 +319,7 @@ W32, ONE = torch.ones(3, 2), torch.ones(1, 1)
         ([torch.ones(60, 2), torch.ones(60, 60), torch.ones(1, 60)], "120"),
         ([torch.ones(60, 70), torch.ones(60, 60)], "120"),
         ([1e-200 * torch.ones(1, 1).double(), 1e200 * torch.ones(1, 1).double()], "rescale"),
+        ([1e-200 * torch.ones(1, 1).double(), 1e-200 * torch.ones(1, 1).double()], "rescale"),
         ([1e200 * torch.ones(1, 1).double(), 1e200 * torch.ones(1, 1).double()], "too large"),
     ],
 )
