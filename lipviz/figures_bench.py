@@ -45,14 +45,21 @@ def bench(rows: Sequence[Mapping[str, Any]], dark: bool = False) -> go.Figure:
         for j, (key, what) in enumerate(COLUMNS.items(), 1):
             _dots(fig, i, j, shown, key, dark)
             fig.update_xaxes(title={"text": f"{what}, time / plain layer", "standoff": 8}, row=i, col=j)
-    line = {"dash": "dash", "width": 2, "color": INK[dark].text}
-    fig.add_vline(1.0, line=line, layer="between", row="all", col="all")
     return fig.update_layout(**layout(dark, height + ENDS), showlegend=False)
 
 
 def _dots(fig: go.Figure, i: int, j: int, rows: Sequence[Mapping[str, Any]], key: str, dark: bool) -> None:
     median, low, high = np.array([row[key] for row in rows], dtype=float).T
     markers = [look["marker"] for look in looks(rows, dark)]
+    fig.add_scatter(  # a line over the grid and under the markers, which a shape cannot be
+        x=[1.0, 1.0],
+        y=[-0.5, len(rows) - 0.5],
+        mode="lines",
+        line={"dash": "dash", "width": 2, "color": INK[dark].text},
+        hoverinfo="skip",
+        row=i,
+        col=j,
+    )
     fig.add_scatter(
         x=median,
         y=np.arange(len(rows)),
