@@ -19,7 +19,9 @@ Spectra = Sequence[Spectrum]
 WORDS = """
 #### What is drawn
 
-* **Affine rows** (AOL, spectral, Cayley, plain): the singular values of the layer's matrix as it runs, $W T^{-1/2}$.
+* **Affine and orthogonal rows** (AOL, spectral, Cayley, SOC, plain and the like): the singular values of the layer's
+  matrix as it runs, $W T^{-1/2}$ or $Q$.
+* **Sandwich rows**: those of $2 A^\\top B$, the layer without its relu.
 * **Residual rows** (SLL, CPL): those of $V = W T^{-1/2}$ in $x - 2 V \\,\\mathrm{relu}(V^\\top x + b)$. A value near 0
   loses nothing: the layer leaves that direction as it is. No value above 1 makes the whole layer 1-Lipschitz.
 * **Convolutions** have one small matrix for each frequency of the image. Under circular padding their singular values
@@ -104,6 +106,8 @@ def notice(picked: Sequence[tuple[Run, Spectra]], progress: int) -> str:
 def _told(run: Run, spectra: Spectra) -> str:
     """What is special about a run, in one sentence."""
     body = np.concatenate([s.values for s in spectra[:-1]] or [np.ones(1)])
+    if spectra and spectra[0].kind == "sandwich":
+        return f"**{run.name}** is a sandwich: the curve is its linear part, $2 A^\\top B$, and never exceeds 1."
     if spectra and spectra[0].kind == "residual":
         return f"**{run.name}** is residual: a value near 0 is a direction its layers leave as it is, none above 1."
     if body.max() > 1.001:

@@ -152,6 +152,7 @@ def test_discs_and_spectra_of_every_other_row(open_page, name):
     assert not at.error and len(charts(at)) == 2
     at = open_page("spectra", sp_runs=name)
     assert not at.error and charts(at)
+    assert ("sandwich" in name) == any("linear part" in text.value for text in (*at.markdown, *at.info, *at.caption))
 
 
 def test_the_train_page_offers_the_rows_that_fit_the_data(open_page):
