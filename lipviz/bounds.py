@@ -17,7 +17,7 @@ from lipviz import isometries
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import ResidualAverage
 from lipviz.layers import explicit
-from lipviz.norms import U, conv_bound, gamma, norm_bound, symbol_bound  # noqa: F401
+from lipviz.norms import U, conv_bound, gamma, geometry, norm_bound, symbol_bound  # noqa: F401
 from lipviz.operators import CircularConv, Padded, PaddedTranspose, flipped
 from lipviz.rotations import FrozenSeries
 from lipviz.sandwich import FrozenSandwich
@@ -91,7 +91,13 @@ def bound_frozen(frozen: nn.Module, input_shape: tuple[int, ...], prefix: str = 
         else:
             layers.append(LayerBound(name, *bound_layer(module, shape)))
         with torch.no_grad():
-            x = module(x)
+            y = module(x)
+        if type(module) in KEEPS_SHAPE and y.shape != x.shape:
+            raise ValueError(
+                f"{type(module).__name__} changed the shape {shape} to {tuple(y.shape[1:])}: a parameter or attribute "
+                "of it was replaced by one of another shape, and no bound covers that"
+            )
+        x = y
     return Bound(product([layer.value for layer in layers]), tuple(layers))
 
 
@@ -133,6 +139,7 @@ def bound_layer(module: nn.Module, shape: tuple[int, ...], enough: float = 0.0) 
 
     A convolution is bounded by several methods, the cheap ones first, until one gives `enough` or less.
     """
+    _check_bias(module)
     if type(module) in CONSTANTS:
         return CONSTANTS[type(module)](module), "constant"
     if isinstance(module, nn.Linear) and type(module) is nn.Linear:
@@ -157,12 +164,29 @@ def bound_layer(module: nn.Module, shape: tuple[int, ...], enough: float = 0.0) 
     )
 
 
+def _check_bias(module: nn.Module) -> None:
+    """A bias that is longer than the channels would spread one output over many."""
+    if isinstance(module, CircularConv):
+        channels, bias = module.weight.shape[0], module.bias
+    elif isinstance(module, FrozenSeries):
+        channels, bias = module.outputs, module.bias
+    elif isinstance(module, PaddedTranspose):
+        channels, bias = module.conv.weight.shape[1], module.conv.bias
+    else:
+        return
+    if bias is not None and tuple(bias.shape) != (channels,):
+        raise ValueError(f"a bias must hold {channels} numbers, one a channel, got shape {tuple(bias.shape)}")
+
+
 def _residual_bound(module: FrozenResidual, shape: tuple[int, ...]) -> tuple[float, str]:
     """x - 2 V D V^T x with 0 <= D <= I has norm at most max(1, 2 ||V||^2 - 1)."""
     if not _adjoint(module.inner, module.outer):
         raise ValueError("a FrozenResidual is bounded only where `outer` is -2 times the adjoint of `inner`")
+    outer = module.outer.conv if isinstance(module.outer, Padded) else module.outer
+    if outer.bias is not None:
+        raise ValueError("a FrozenResidual is bounded only without a bias outside: put it into a layer behind")
     value, method = bound_layer(module.inner, shape, enough=1.0)
-    nu = value**2 * (1 + 2 * U)
+    nu = value * value * (1 + 2 * U)
     # the last factor keeps a Jacobian that is measured in float64 below the bound of 1 it attains
     return max(1.0, (2 * nu - 1) * (1 + 2 * U)) * (1 + 1e-12), f"1 + 2 d, {method}"
 
@@ -172,13 +196,14 @@ def _series_bound(module: FrozenSeries, shape: tuple[int, ...]) -> tuple[float, 
     if not isinstance(module.conv, nn.Conv2d | Padded) or type(module.conv) not in (nn.Conv2d, Padded):
         got = type(module.conv).__name__
         raise ValueError(f"a FrozenSeries is bounded only where it holds a convolution, got {got}")
+    geometry(module.conv)  # refuses options that do not agree
     before, mode, W = _padding(module.conv)
     if before < 0 or not torch.equal(W, -flipped(W)):
         raise ValueError("a FrozenSeries is bounded only where its convolution is antisymmetric and keeps the size")
     if 2 * before != W.shape[-1] - 1 or mode not in ("zeros", "circular"):
         raise ValueError("a FrozenSeries is bounded only where its convolution is padded alike on both sides")
     r, method = bound_layer(module.conv, (len(W), *shape[1:]), enough=math.sqrt(3))
-    value = math.sqrt(max(1.0, 1 - r**4 / 12 + r**6 / 36))
+    value = math.sqrt(max(1.0, 1 - r * r * r * r / 12 + r * r * r * r * r * r / 36))
     return value * (1 + 1e-12), f"|1 + z + z^2/2 + z^3/6|, {method}"
 
 
@@ -192,6 +217,7 @@ def _sandwich_bound(module: FrozenSandwich) -> tuple[float, str]:
         pair = torch.cat([outer.weight / root, (inner.weight * root[:, None]).mT])
         value, method = norm_bound(pair), "cholesky of [A B]"
     elif type(inner) is CircularConv and type(outer) is CircularConv:
+        _check_bias(inner)
         pair = torch.cat([outer.weight / root[:, None, None], flipped(inner.weight * root[:, None, None, None])])
         # flipped turns the true convolution with K into its adjoint, up to a shift of one pixel: a phase
         value, method = (
@@ -200,24 +226,29 @@ def _sandwich_bound(module: FrozenSandwich) -> tuple[float, str]:
         )
     else:
         raise ValueError("a FrozenSandwich is bounded only where both halves are linear layers, or both FFT layers")
-    return value**2 / 2 * (1 + 1e-12), method
+    return max(value * value / 2 * (1 + 1e-12), sys.float_info.min if value else 0.0), method
 
 
 def _adjoint(inner: nn.Module, outer: nn.Module) -> bool:
     """Whether `outer` is, number by number, -2 times the adjoint of `inner`."""
-    if isinstance(inner, nn.Linear) and isinstance(outer, nn.Linear):
+    if type(inner) is nn.Linear and type(outer) is nn.Linear:
         return torch.equal(outer.weight, -2 * inner.weight.mT)
     if not (isinstance(inner, nn.Conv2d | Padded) and isinstance(outer, nn.Conv2d | Padded)):
         return False
+    if {type(inner), type(outer)} - {nn.Conv2d, Padded}:
+        return False
+    geometry(inner), geometry(outer)  # refuses dilation, groups and options that do not agree
     (before, mode, W), (after, other, V) = _padding(inner), _padding(outer)
-    return before + after == W.shape[-1] - 1 and mode == other and torch.equal(V, -2 * flipped(W))
+    keeps = before >= 0 and after >= 0 and before + after == W.shape[-1] - 1
+    return keeps and mode == other and torch.equal(V, -2 * flipped(W))
 
 
 def _padding(layer: nn.Conv2d | Padded) -> tuple[int, str, Tensor]:
     """Pixels padded before the image, how, and the kernel; -1 pixels where the image shrinks or is strided."""
     conv = layer.conv if isinstance(layer, Padded) else layer
     before = layer.before if isinstance(layer, Padded) else conv.padding[0]
-    keeps = isinstance(before, int) and set(conv.stride) == {1}
+    alike = isinstance(layer, Padded) or len(set(conv.padding)) == 1
+    keeps = isinstance(before, int) and alike and set(conv.stride) == {1}
     return int(before) if keeps else -1, layer.padding_mode, conv.weight
 
 
@@ -283,6 +314,11 @@ CONSTANTS: dict[type[nn.Module], Callable[..., float]] = {
     nn.AvgPool2d: _average,
     nn.MaxPool2d: _max_pool,
 }
+
+KEEPS_SHAPE = (
+    *(isometries.MaxMin, isometries.GroupSort, isometries.Abs, isometries.HouseholderActivation),
+    *(isometries.NActivation, isometries.Center, isometries.LayerCenter, FrozenResidual, ResidualAverage),
+)
 
 # why the best-known layers without a constant here are refused, and what to use in their place
 REASONS: dict[tuple[type[nn.Module], ...], str] = {

@@ -36,6 +36,8 @@ from lipviz.operators import CircularConv, Padded, PaddedTranspose
 from lipviz.rotations import FrozenSeries
 from lipviz.sandwich import FrozenSandwich
 
+TINY = 2.0**-1022  # the smallest normal number
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -180,7 +182,7 @@ def absolute_norm(module: nn.Module) -> float:
         return absolute_norm(module.conv)
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | CircularConv):
         W = module.weight.abs().flatten(2).sum(2) if module.weight.ndim > 2 else module.weight.abs()
-        return math.sqrt(float(W.sum(0).max() * W.sum(1).max())) * (1 + 1e-9)
+        return math.sqrt(float(W.sum(0).max())) * math.sqrt(float(W.sum(1).max())) * (1 + 1e-9)
     if isinstance(module, FrozenResidual):
         return absolute_norm(module.inner)
     return 0.0
@@ -216,7 +218,8 @@ def rounding(module: nn.Module, absolute: float, value: float, x: Tensor, y: Ten
         bias = 0.0 if module.bias is None else _spread(module.bias, y)
         return _series(module, absolute, size) + U * (_size(y) + bias)
     if type(module) in (nn.Linear, nn.Conv2d, Padded, PaddedTranspose):
-        return gamma(_terms(module)) * (absolute * size + _bias(module, y))
+        underflow = _terms(module) * TINY * math.sqrt(y[0].numel())  # a product below it is lost altogether
+        return gamma(_terms(module)) * (absolute * size + _bias(module, y)) + underflow
     if isinstance(module, Center):
         return U * (size + _spread(module.mean, y))
     if isinstance(module, Pool | nn.AvgPool2d):
@@ -256,7 +259,9 @@ def _series(module: FrozenSeries, absolute: float, size: Float[Tensor, " b"]) ->
 
 
 def _size(x: Tensor) -> Float[Tensor, " b"]:
-    return x.flatten(1).norm(dim=1) * (1 + 1e-9)
+    x = x.flatten(1)
+    scale = x.abs().amax(1, keepdim=True).clamp_min(TINY)  # squares may underflow
+    return (x / scale).norm(dim=1) * scale[:, 0] * (1 + 1e-9)
 
 
 def _terms(module: nn.Module) -> int:
@@ -275,7 +280,7 @@ def _bias(module: nn.Module, y: Tensor) -> float:
 
 
 def _spread(vector: Tensor, y: Tensor) -> float:
-    return float(vector.norm()) * math.sqrt(y[0].numel() / vector.numel()) * (1 + 1e-9)
+    return float(_size(vector.detach()[None])) * math.sqrt(y[0].numel() / vector.numel()) * (1 + 1e-9)
 
 
 def _pairwise(W: Float[Tensor, "k n"]) -> Float[Tensor, "k k"]:

@@ -9,6 +9,7 @@ modules in which T is absorbed.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import TypeVar
 
@@ -47,14 +48,20 @@ def sll(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
     return sdp.aol(op.gram(W, side)) if q is None else sdp.sll(op.gram(W, side), q)
 
 
-def sr(k: int) -> Rule:
-    """t_i = (sum_j |((W^T W)^p)_ij|)^{1/p}, p = 2^k."""
+@dataclass(frozen=True)
+class Rescaling:
+    """t_i = (sum_j |((W^T W)^p)_ij|)^{1/p}, p = 2^k: the rule of "sr"."""
 
-    def rule(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
-        return sdp.sr(op.gram(W, side), k)
+    k: int
 
-    rule.__name__ = f"sr({k})"
-    return rule
+    @property
+    def __name__(self) -> str:
+        """What the layer prints."""
+        return f"sr({self.k})"
+
+    def __call__(self, op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
+        """The diagonal of T."""
+        return sdp.sr(op.gram(W, side), self.k)
 
 
 def full_precision(method: Callable[..., T]) -> Callable[..., T]:

@@ -180,8 +180,11 @@ class Center(nn.Module):
     lipschitz = 1.0
     mean: Tensor
 
-    def __init__(self, mean: Float[Tensor, " c"]) -> None:
+    def __init__(self, mean: Tensor) -> None:
         super().__init__()
+        if not mean.is_floating_point() or mean.ndim != 1:
+            got = f"{mean.dtype} of shape {tuple(mean.shape)}"
+            raise ValueError(f"Center needs a tensor of floats with one mean a channel, got {got}")
         self.register_buffer("mean", mean)
 
     def forward(self, x: Tensor) -> Tensor:

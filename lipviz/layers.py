@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from lipviz.forms import Affine, Residual, Rule, Transposed, aol, sll, spectral, sr
+from lipviz.forms import Affine, Rescaling, Residual, Rule, Transposed, aol, sll, spectral
 from lipviz.isometries import UnitRows
 from lipviz.operators import Conv, Dense
 from lipviz.rotations import BlockConv, Orthogonal, SkewConv
@@ -68,7 +68,7 @@ def _orthogonal(method: str, option: str = "") -> Build:
 
 
 def _rescaled(op: Dense | Conv, bias: bool, generator: torch.Generator | None, k: int) -> nn.Module:
-    return Affine(op, sr(k), bias, generator)
+    return Affine(op, Rescaling(k), bias, generator)
 
 
 def _row(title: str, family: str, form: str, build: Build | None, formula: str, guarantee: str, reference: str,
@@ -260,7 +260,7 @@ def _geometry(name: str, row: Row, kernel: int, stride: int, padding: str, mode:
             f"{name!r} works at every frequency and needs circular padding, got {mode!r}: leave padding_mode out, or "
             "use 'aoc'"
         )
-    if stride not in (1, 2):
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride not in (1, 2):
         raise ValueError(f"stride must be 1 or 2, got {stride!r}: put nn.PixelUnshuffle(s) before a stride-1 layer")
     if row.form == "residual" and stride != 1:
         raise ValueError(f"{name!r} is residual and keeps the image size: put nn.PixelUnshuffle(2) before it")
@@ -281,7 +281,7 @@ def _named(name: str, **sizes: int) -> Row:
     return LAYERS[name]
 
 
-_LIMITS = {"k": (1, 4), "steps": (1, 50), "rank": (0, 1 << 20)}
+_LIMITS = {"k": (1, 3), "steps": (1, 50), "rank": (0, 1 << 20)}
 
 
 def _options(name: str, row: Row, options: Mapping[str, int]) -> dict[str, int]:

@@ -86,7 +86,8 @@ def _largest_eigenvalue(G: Tensor, candidates: int = 8, steps: int = 30) -> floa
 def symbol_bound(K: Tensor, grid: tuple[int, int], factor: float) -> float:
     """Bound of the largest norm of the symbol of K on a grid, its own rounding added, times `factor`."""
     k, l = K.shape[-2:]  # of the angles, and of the sums
-    rounding = U * (16 * (k + l + 4) + k * l) * float(torch.linalg.matrix_norm(K.abs().sum((2, 3))))
+    total = K.abs().sum((2, 3))
+    rounding = U * (16 * (k + l + 4) + k * l) * float(total.max()) * math.sqrt(total.numel())
     return (norm_bound(symbol(K, grid)) + rounding) * factor * (1 + 8 * U)
 
 
@@ -151,10 +152,18 @@ def geometry(module: nn.Module) -> tuple[Conv, Tensor]:
     """
     if isinstance(module, PaddedTranspose):
         K = module.conv.weight.detach().double()
+        if type(module.conv) is not nn.ConvTranspose2d or K.shape[2] != K.shape[3]:
+            raise ValueError(f"only plain transposed convolutions with square kernels are bounded, got {module.conv}")
         return Conv(K.shape[1], K.shape[0], K.shape[2], int(module.conv.stride[0]), module.padding_mode), K
     conv = module.conv if isinstance(module, Padded) else module
     assert isinstance(conv, nn.Conv2d)
     k = conv.kernel_size[0]
+    plain = type(conv) is nn.Conv2d and tuple(conv.weight.shape[2:]) == tuple(conv.kernel_size)
+    twice = () if isinstance(conv.padding, str) else tuple(p for p in reversed(conv.padding) for _ in range(2))
+    twice_kept = isinstance(conv.padding, str) or tuple(conv._reversed_padding_repeated_twice) == twice
+    bare = not isinstance(module, Padded) or (set(conv.padding) == {0} and conv.padding_mode == "zeros")
+    if not (plain and twice_kept and bare):
+        raise ValueError(f"the options of {conv} do not agree with its kernel or padding: build it anew")
     if conv.groups > 1 or set(conv.dilation) != {1} or set(conv.kernel_size) != {k} or len(set(conv.stride)) > 1:
         raise ValueError(f"only square convolutions without groups or dilation are bounded, got {conv}")
     # under zero padding the amount does not matter: every crop of the full convolution is bounded

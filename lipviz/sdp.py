@@ -55,6 +55,7 @@ def sr(G: Inexact[Tensor, "n n *taps"], k: int = 1, q: Float[Tensor, " n"] | Non
     """t_i = (sum_j |(G^p)_ij| q_j / q_i)^{1/p} with p = 2^k: spectral rescaling; k = 0 is SLL, without q AOL.
 
     Sound since G^p <= diag(row sums), and roots keep the order of positive matrices (Loewner and Heinz).
+    In float32 take k up to 3: beyond, powers of wide matrices overflow.
 
     >>> sr(torch.tensor([[1.0, -2.0], [-2.0, 5.0]]), k=1)
     tensor([4.1231, 6.4031])
@@ -139,13 +140,16 @@ class _PowerRowSum(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
-        ctx.save_for_backward(output[1])
+        ctx.save_for_backward(inputs[0], *output)
         ctx.mark_non_differentiable(output[1])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, g: Tensor, _: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
-        (powers,) = ctx.saved_tensors  # H^1, H^2, H^4, ..., H^p
+        G, t, powers = ctx.saved_tensors  # H^1, H^2, H^4, ..., H^p
+        if torch.is_grad_enabled():  # for derivatives of the gradient
+            powers = [G / t, *powers[1:]]
+            for j in range(1, len(powers)):
+                powers[j] = powers[j - 1] @ powers[j - 1]
         last = powers[-1]
         row = last.index_select(0, last.abs().sum(-1).argmax()[None])
         signs = torch.sgn(row).mH

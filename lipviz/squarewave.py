@@ -24,8 +24,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"MaxMin": MaxMin, "ReLU": nn.ReLU, "n
 
 @dataclass(frozen=True)
 class Setting:
-    """What differs from row to row: the hidden layers, and the learning rate."""
+    """What differs from entry to entry: the hidden layers, and the learning rate."""
 
+    row: str
     width: int = 128
     activation: str = "none"  # after each of them, a key of ACTIVATIONS
     start: str = "lipviz"  # their initial weights: those of `dense`, or "uniform" as in nn.Linear
@@ -33,10 +34,12 @@ class Setting:
 
 
 SETTINGS = {
-    "aol": Setting(activation="MaxMin", start="uniform"),
-    "cayley": Setting(activation="MaxMin", start="uniform", lr=0.03),
-    "sll": Setting(lr=0.03),
-    "sandwich": Setting(width=86, start="uniform", lr=0.03),
+    "aol": Setting("aol", activation="ReLU"),
+    "cayley": Setting("cayley", activation="ReLU", start="uniform"),
+    "sll": Setting("sll", lr=0.03),
+    "sandwich": Setting("sandwich", width=86, start="uniform"),
+    "aol-maxmin": Setting("aol", activation="MaxMin", start="uniform"),
+    "cayley-maxmin": Setting("cayley", activation="MaxMin", start="uniform"),
 }
 
 
@@ -85,17 +88,17 @@ def square_wave(x: Tensor) -> Tensor:
     return ((x <= -1) | (x > 0) & (x <= 1)).to(x.dtype)
 
 
-def network(row: str, gamma: float, seed: int) -> Scaled:
-    """Cayley 1 -> width, DEPTH hidden layers of the row, Cayley width -> 1, between two factors sqrt(gamma)."""
-    if row not in SETTINGS:
-        raise ValueError(f"the square wave has settings for {', '.join(SETTINGS)}, got {row!r}")
-    n, generator = SETTINGS[row].width, torch.Generator().manual_seed(seed)
+def network(name: str, gamma: float, seed: int) -> Scaled:
+    """Cayley 1 -> width, DEPTH hidden layers, Cayley width -> 1, between two factors sqrt(gamma)."""
+    if name not in SETTINGS:
+        raise ValueError(f"the square wave has settings for {', '.join(SETTINGS)}, got {name!r}")
+    setting, n, generator = SETTINGS[name], SETTINGS[name].width, torch.Generator().manual_seed(seed)
     layers = [dense("cayley", 1, n, generator=generator)]
     for _ in range(DEPTH):
-        hidden = dense(row, n, n, generator=generator)
-        if SETTINGS[row].start == "uniform":
+        hidden = dense(setting.row, n, n, generator=generator)
+        if setting.start == "uniform":
             _uniform(hidden, generator)
-        layers += [hidden, ACTIVATIONS[SETTINGS[row].activation]()]
+        layers += [hidden, ACTIVATIONS[setting.activation]()]
     return Scaled(nn.Sequential(*layers, dense("cayley", n, 1, generator=generator)), gamma)
 
 
@@ -109,12 +112,12 @@ def _uniform(layer: nn.Module, generator: torch.Generator) -> None:
         parts["gain"].copy_(torch.linalg.vector_norm(parts["weight"]))
 
 
-def fit(row: str, gamma: float, seed: int, epochs: int = EPOCHS) -> Fit:
+def fit(name: str, gamma: float, seed: int, epochs: int = EPOCHS) -> Fit:
     """Fit a network to TRAIN points, drawn once from [-2, 2]; the seed is that of the weights and the batches."""
-    model, generator = network(row, gamma, seed), torch.Generator().manual_seed(seed)
+    model, generator = network(name, gamma, seed), torch.Generator().manual_seed(seed)
     x = 4 * torch.rand(TRAIN, 1, generator=torch.Generator().manual_seed(0)) - 2
     test, grid = torch.linspace(-2, 2, TEST)[:, None], torch.linspace(-2, 2, 2001, dtype=torch.float64)[:, None]
-    lr, batches = SETTINGS[row].lr, math.ceil(TRAIN / BATCH)
+    lr, batches = SETTINGS[name].lr, math.ceil(TRAIN / BATCH)
     optimizer = torch.optim.Adam(model.parameters(), lr)
     losses = torch.zeros(epochs, batches)
     for epoch in range(epochs):
@@ -125,21 +128,19 @@ def fit(row: str, gamma: float, seed: int, epochs: int = EPOCHS) -> Fit:
             loss.backward()
             optimizer.step()
             losses[epoch, i] = loss.detach()
-    frozen = Scaled(freeze64(model.body, (1,)), gamma)
+    frozen, size = Scaled(freeze64(model.body, (1,)), gamma), sum(p.numel() for p in model.parameters())
     with torch.no_grad():
         error, y = float((model(test) - square_wave(test)).square().mean()), frozen(grid)[:, 0].numpy()
-    size = sum(p.numel() for p in model.parameters())
     return Fit(size, losses.mean(1).numpy(), error, model.bound(), slope(frozen), grid[:, 0].numpy(), y)
 
 
 def slope(f: Callable[[Tensor], Tensor], low: float = -2.0, high: float = 2.0, cells: int = 20_000) -> float:
-    """The steepest slope found on an even grid, a lower bound of the Lipschitz constant of a float64 function.
+    """A lower bound of the Lipschitz constant of a float64 function: its steepest slope on an even grid.
 
     Of each cell the derivative in its middle, and the chord less what rounding may have added to it.
     """
     x = torch.linspace(low, high, cells + 1, dtype=torch.float64)[:, None]
-    with torch.no_grad():
-        y = f(x)
+    y = f(x).detach()
     rounding = 1e-12 * (1 + y.abs().max())
     best = float(((y.diff(dim=0).abs() - rounding) / x.diff(dim=0)).max())
     for middle in ((x[1:] + x[:-1]) / 2).split(5000):

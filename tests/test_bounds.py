@@ -325,3 +325,78 @@ def test_transposed_convolutions_are_bounded(mode, k, s):
     assert true * (1 - 1e-13) <= value <= 1.05 * true
     x = torch.rand(2, 3, 4, 4)
     assert certify(torch.nn.Sequential(layer, nn.Flatten()), x).radius.shape == (2,)
+
+
+class Loudly(nn.Linear):
+    """A subclass with another forward."""
+
+    def forward(self, x):
+        """Multiply."""
+        return 10 * super().forward(x)
+
+
+def edited(name):
+    """(frozen layer whose numbers or attributes somebody changed so that it stretches, shape of one input)."""
+    free = {"requires_grad": False}
+    eye = nn.Parameter(torch.eye(2, dtype=torch.float64)[:, :, None, None], **free)
+    if name in ("fft bias", "series bias"):
+        module = explicit(conv2d("cayley" if "fft" in name else "soc", 4, 1, 3).double(), (4, 6, 6))
+        module.bias = torch.zeros(4, dtype=torch.float64)
+        return module, (4, 6, 6)
+    if name == "transposed bias":
+        module = explicit(conv_transpose2d("aol", 4, 1, 2, 2).double(), (4, 6, 6))
+        module.conv.bias = nn.Parameter(torch.zeros(4, dtype=torch.float64), **free)
+        return module, (4, 6, 6)
+    if name in ("padding", "weight"):
+        module = explicit(conv2d("cpl", 2, 2, 3, padding_mode="circular").double(), (2, 6, 6)).inner
+        if name == "padding":
+            module.conv.padding = (1, 1)
+        else:
+            module.conv.weight = eye
+        return module, (2, 6, 6)
+    if name == "circular torch":
+        module = nn.Conv2d(2, 2, 3, padding=3, padding_mode="circular").double()
+        module.padding = (1, 1)
+        return module, (2, 6, 6)
+    if name == "subclass":
+        module = explicit(dense("sll", 3, 3).double())
+        loud = Loudly(3, 3, bias=False).double()
+        loud.weight.data = module.outer.weight.data
+        module.outer = loud
+        return module, (3,)
+    if name == "outer bias":
+        module = explicit(dense("sll", 2, 2).double())
+        module.outer.bias = nn.Parameter(torch.ones(2, dtype=torch.float64), **free)
+        return module, (2,)
+    if name == "angle":
+        module = isometries.HouseholderActivation(2).double()
+        module.angle = nn.Parameter(torch.zeros(1, 3, dtype=torch.float64))
+        return module, (2,)
+    module = isometries.Center(torch.zeros(1, dtype=torch.float64))
+    module.mean = torch.zeros(1, 5, dtype=torch.float64)
+    return module, (1, 3, 3)
+
+
+EDITS = ("fft bias", "series bias", "transposed bias", "padding", "weight", "circular torch", "subclass", "outer bias",
+         "angle", "mean")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_layers_that_were_changed_by_hand_are_refused(name):
+    module, shape = edited(name)
+    with pytest.raises((ValueError, RuntimeError, TypeError)):  # jaxtyping may be first
+        bound(module, shape)
+
+
+def test_tiny_sandwiches_do_not_vanish():
+    frozen = explicit(dense("sandwich", 1, 1).double())
+    frozen.inner.weight.fill_(1e-165)
+    frozen.outer.weight.fill_(1e-165)
+    frozen.multiplier.fill_(1)
+    assert bound(frozen, (1,)).value > 0
+
+
+def test_center_wants_one_mean_a_channel():
+    for mean in (torch.zeros(1, 5), torch.zeros(()), torch.zeros(3, dtype=torch.int64)):
+        with pytest.raises(ValueError, match="one mean a channel"):
+            isometries.Center(mean)

@@ -328,3 +328,31 @@ def test_wrong_images_are_refused(images, words):
     model, shape = network("aol")
     with pytest.raises(ValueError, match=words):
         Certifier(model, shape)(images)
+
+
+def chain(*layers):
+    """Linear layers of given matrices (and biases) in float64."""
+    modules = []
+    for matrix, *b in layers:
+        W = torch.tensor(matrix, dtype=torch.float64)
+        linear = nn.Linear(W.shape[1], W.shape[0], bias=bool(b)).double()
+        linear.weight.data = W
+        if b:
+            linear.bias.data = torch.tensor(b[0], dtype=torch.float64)
+        modules.append(linear)
+    return nn.Sequential(*modules)
+
+
+UNDERFLOW = {
+    "weights": ([([[1e-170, 1e-170, -1e-170]],), ([[1e100]],), ([[1e70], [0.0]], [0.0, 1e-18])], [1.0, 1e-17, 1.0]),
+    "inputs": ([([[1.0, 1.0, -1.0]],), ([[1e100]],), ([[1e70], [0.0]], [0.0, 1e-18])], [1e-170, 1e-187, 1e-170]),
+    "products": ([([[1e-170]],), ([[1e140]],), ([[1e140]],), ([[1e40], [0.0]], [0.0, 1e-30])], [1e-170]),
+}
+
+
+@pytest.mark.parametrize("name", UNDERFLOW)
+def test_numbers_that_underflow_certify_nothing_wrong(name):
+    """The exact answer is class 0, but digits are lost on the way: any certificate of class 1 must have radius 0."""
+    layers, x = UNDERFLOW[name]
+    found = certify(chain(*layers), torch.tensor([x], dtype=torch.float64))
+    assert found.label[0] == 0 or found.radius[0] == 0

@@ -1,6 +1,7 @@
 """The promise of the table: the Jacobian of every constrained layer has no singular value above 1."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -312,13 +313,14 @@ REFUSED = [
     (lambda: conv2d("aol", 4, 4, 3, groups=2), "one layer for each group"),
     (lambda: conv2d("aol", 4, 4, 3, dilation=2), "PixelUnshuffle before"),
     (lambda: dense("sr", 4, 4, steps=2), "takes 'k'"),
-    (lambda: dense("sr", 4, 4, k=0), "from 1 to 4"),
+    (lambda: dense("sr", 4, 4, k=0), "from 1 to 3"),
     (lambda: dense("bro", 4, 4, rank=9), "at most 4"),
     (lambda: conv_transpose2d("cayley", 4, 4, 3), "no transposed"),
     (lambda: conv2d("sandwich", 3, 3, 5)(torch.zeros(1, 3, 4, 4)), "at least as large"),
     (lambda: explicit(conv2d("sandwich", 3, 3, 3)), "input_shape"),
     (lambda: conv2d("aol", 3, 3, 3, padding_mode="reflect"), "reflecting"),
     (lambda: conv2d("aol", 3, 3, 3, stride=3), "stride must be 1 or 2"),
+    (lambda: conv2d("aol", 3, 3, 3, stride=True), "stride must be 1 or 2"),
     (lambda: conv2d("aol", 3, 3, 3, padding="valid"), "'same'"),
     (lambda: conv2d("aol", 3, 3, 0), "kernel_size"),
     (lambda: conv2d("aol", 3, 3, True), "kernel_size"),
@@ -385,3 +387,43 @@ def test_a_strided_circular_layer_freezes_without_a_shape_for_the_images_it_fold
     perturb(layer, 1)
     x = torch.randn(1, 2, 6, 8, dtype=torch.float64)
     assert torch.allclose(explicit(layer)(x), layer(x), atol=1e-12)
+
+
+HOSTILE = [("cayley", 199, 200, 7.05), ("cayley", 199, 200, 1e3), ("cayley", 64, 256, 1e3), ("cayley", 256, 256, 1e3),
+           ("householder", 256, 256, None), ("householder", 199, 200, None), ("exponential", 256, 64, 1e3),
+           ("bro", 128, 128, None)]  # fmt: skip
+
+
+@pytest.mark.parametrize("row,n,m,gain", HOSTILE)
+@pytest.mark.parametrize("pattern", ["last row", "rank 1", "ones"])
+def test_degenerate_float32_weights_keep_the_norm(row, n, m, gain, pattern):
+    """Weights on which the raw formulas lose up to all digits."""
+    layer = dense(row, n, m)
+    with torch.no_grad():
+        W = layer.weight.zero_()
+        if pattern == "last row":
+            W[-1].normal_()
+        else:
+            W.copy_(
+                torch.ones_like(W) if pattern == "ones" else torch.outer(torch.randn(len(W)), torch.randn(len(W[0])))
+            )
+        if gain:
+            layer.gain.fill_(gain)
+    assert torch.linalg.matrix_norm(layer.matrices(()).detach().double(), 2) <= 1 + 1e-5
+
+
+def test_a_hostile_float32_sandwich_keeps_its_condition():
+    layer = dense("sandwich", 256, 256)
+    with torch.no_grad():
+        layer.weight.zero_()[256:] = torch.outer(torch.randn(256), torch.randn(256))
+        layer.gain.fill_(1e3)
+        inner, outer, psi = layer.factors(())
+    pair = torch.cat([outer / psi, (inner * psi[:, None]).mT]).double() / 2**0.5
+    assert torch.linalg.matrix_norm(pair, 2) <= 1 + 1e-5
+
+
+def test_a_layer_can_be_pickled():
+    for row, conv in BOTH:
+        layer = conv2d(row, 4, 4, 3) if conv else dense(row, 4, 4)
+        x = torch.randn(1, 4, *(2 * [6] if conv else []))
+        assert torch.equal(pickle.loads(pickle.dumps(layer))(x), layer(x))

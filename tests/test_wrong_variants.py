@@ -1,7 +1,8 @@
 """Known mistakes, made on purpose: each breaks its promise by far more than rounding, the right formula keeps it.
 
-Every table has rows (name, wrong, right, least): on the same draws the worst value of `wrong` is above `least`, that
-of `right` at most 1. What is measured is said above each table. The numbers of the literature survey are comments.
+The rows of a table are (name, wrong, right, least): on the same draws the worst value of `wrong` is above `least`,
+that of `right` at most 1. What is measured stands above each table; a number behind a row is what a survey found for
+that mistake on draws of its own.
 """
 
 import itertools
@@ -23,13 +24,13 @@ from lipviz.semidefinite import lipsdp, network_lmi
 TOLERANCE = 1e-11
 
 
-def table(rows):
-    """Parametrise a test by the rows of a table."""
-    return pytest.mark.parametrize("wrong,right,least", [row[1:] for row in rows], ids=[row[0] for row in rows])
+def table(columns, rows):
+    """Parametrise a test by the rows of a table, whose first column is the name."""
+    return pytest.mark.parametrize(columns, [row[1:] for row in rows], ids=[row[0] for row in rows])
 
 
 def check(wrong, right, least, draws):
-    """The worst value of each over the draws."""
+    """Compare the worst values over the draws."""
     draws = list(draws)
     bad, good = max(wrong(*draw) for draw in draws), max(right(*draw) for draw in draws)
     assert bad > least and good <= 1 + TOLERANCE, (bad, good)
@@ -88,12 +89,8 @@ def affine(rule, power=0.5):
     return lambda W, q: norm2(W * rule(gram(W), q) ** -power)
 
 
-def aol(G, q):
-    return sdp.aol(G)
-
-
-def both_sides(W, q):
-    """Row sums of W W^T on the input side of a square W, and of W^T W."""
+def square(W):
+    """The largest square corner."""
     return W[: min(W.shape), : min(W.shape)]
 
 
@@ -119,8 +116,8 @@ DENSE = [
     ("sorting inside", residual(sdp.sll, permutations), residual(sdp.sll), 5),  # 5.5
     (
         "row sums of W W^T on the input side",
-        lambda W, q: norm2(both_sides(W, q) * sdp.aol(gram(both_sides(W, q).mT)).rsqrt()),
-        lambda W, q: norm2(both_sides(W, q) * sdp.aol(gram(both_sides(W, q))).rsqrt()),
+        lambda W, q: norm2(square(W) * sdp.aol(gram(square(W).mT)).rsqrt()),
+        lambda W, q: affine(sdp.sll)(square(W), q[: min(W.shape)]),
         1.9,
     ),  # 2.0
     ("root 4 of a square", affine(lambda G, q: sdp.aol(G @ G) ** 0.25), affine(lambda G, q: sdp.sr(G, 1)), 2),
@@ -128,7 +125,7 @@ DENSE = [
 ]
 
 
-@table(DENSE)
+@table("wrong,right,least", DENSE)
 def test_dense(wrong, right, least):
     check(wrong, right, least, matrices())
 
@@ -289,9 +286,7 @@ CONVOLUTIONS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "wrong,right,least,draws", [row[1:] for row in CONVOLUTIONS], ids=[row[0] for row in CONVOLUTIONS]
-)
+@table("wrong,right,least,draws", CONVOLUTIONS)
 def test_convolutions(wrong, right, least, draws):
     check(wrong, right, least, draws())
 
@@ -411,9 +406,7 @@ ESTIMATES = [
 ]
 
 
-@pytest.mark.parametrize(
-    "wrong,right,truth,least,draws", [row[1:] for row in ESTIMATES], ids=[row[0] for row in ESTIMATES]
-)
+@table("wrong,right,truth,least,draws", ESTIMATES)
 def test_estimates(wrong, right, truth, least, draws):
     check(lambda K: truth(K) / wrong(K), lambda K: truth(K) / right(K), least, ((K,) for K in draws))
 
@@ -507,7 +500,7 @@ MATRICES = [
 ]
 
 
-@pytest.mark.parametrize("wrong,right,least,draws", [row[1:] for row in MATRICES], ids=[row[0] for row in MATRICES])
+@table("wrong,right,least,draws", MATRICES)
 def test_orthogonal_matrices(wrong, right, least, draws):
     draws = list(draws())
     assert max(wrong(*draw) for draw in draws) > least and max(right(*draw) for draw in draws) <= 1e-9
@@ -680,7 +673,7 @@ SANDWICHES = [
 ]
 
 
-@pytest.mark.parametrize("wrong,least", [row[1:] for row in SANDWICHES], ids=[row[0] for row in SANDWICHES])
+@table("wrong,least", SANDWICHES)
 def test_sandwiches(wrong, least):
     check(wrong, sandwich(), least, sandwiches())
 
@@ -713,13 +706,13 @@ HELPERS = [
 ]
 
 
-@pytest.mark.parametrize("wrong,right,shape,constant", [row[1:] for row in HELPERS], ids=[row[0] for row in HELPERS])
+@table("wrong,right,shape,constant", HELPERS)
 def test_helpers(wrong, right, shape, constant):
     assert norm(wrong, shape, points=5) == pytest.approx(constant, rel=1e-3)
     assert norm(right, shape, points=5) <= 1 + TOLERANCE
 
 
-def test_softmax_is_flat_only_at_temperature_1():
+def test_softmax_at_a_low_temperature_and_its_logarithm():
     """1 / 2 T where two logits are equal; the logarithm reaches sqrt(K) where one class is certain."""
     for T in (1, 0.25):
         J = jacobian(lambda x, T=T: F.softmax(x / T, 1), torch.zeros(1, 2).double())
