@@ -28,11 +28,11 @@ Rule = Callable[[Operator, Tensor, Side, Tensor | None], Tensor]
 
 def spectral(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
     """t_i = an upper bound of ||W||^2, the same for all i: over the frequencies, or AOL's largest t_i if smaller."""
-    F, factor = op.symbols(W)
-    F = F if side == "in" else F.mH
     with torch.no_grad():  # the gradient needs the one frequency that decides
-        worst = sdp.power_row_sums(gram(F)).argmax()
-    F = F.index_select(0, worst[None])[0]
+        F, _ = op.symbols(W)
+        worst = sdp.power_row_sums(gram(F if side == "in" else F.mH)).argmax()
+    F, factor = op.symbols(W, at=worst[None])
+    F = F[0] if side == "in" else F[0].mH
     t = sdp.aol(op.gram(W, side))  # exact at an orthogonal start, where the frequency grid costs a few percent
     bound = torch.minimum(sdp.spectral(gram(F)) * factor**2, t.max())
     return bound * torch.ones_like(t)
@@ -40,12 +40,12 @@ def spectral(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Te
 
 def aol(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
     """t_i = sum_j |W^T W|_ij."""
-    return sdp.aol(op.gram(W, side))
+    return op.row_sums(W, W.new_ones(op.rows(side)), side)
 
 
 def sll(op: Operator, W: Tensor, side: Side, q: Tensor | None = None) -> Tensor:
     """t_i = sum_j |W^T W|_ij q_j / q_i."""
-    return sdp.aol(op.gram(W, side)) if q is None else sdp.sll(op.gram(W, side), q)
+    return aol(op, W, side) if q is None else op.row_sums(W, q, side) / q
 
 
 @dataclass(frozen=True)

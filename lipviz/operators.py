@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from lipviz.products import gram
+from lipviz import sdp
+from lipviz.products import gram, row_sums
 
 Side = Literal["in", "out"]
 Plain = TypeVar("Plain", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -40,6 +41,10 @@ class Dense:
         """The side with the smaller Gram matrix: W and W^T have the same norm."""
         return "in" if self.inputs <= self.outputs else "out"
 
+    def rows(self, side: Side) -> int:
+        """Side of the Gram matrix."""
+        return self.inputs if side == "in" else self.outputs
+
     def __call__(self, W: Tensor, x: Tensor, b: Tensor | None = None) -> Tensor:
         """W x + b."""
         return F.linear(x, W, b)
@@ -52,11 +57,15 @@ class Dense:
         """W^T W on the input side, W W^T on the output side."""
         return gram(W if side == "in" else W.mT)
 
+    def row_sums(self, W: Float[Tensor, "m n"], q: Float[Tensor, " r"], side: Side) -> Float[Tensor, " r"]:
+        """sum_j |G_ij| q_j of the Gram matrix G of that side."""
+        return row_sums(W if side == "in" else W.mT, q)
+
     def scale(self, W: Float[Tensor, "m n"], t: Float[Tensor, " r"], side: Side = "in") -> Float[Tensor, "m n"]:
         """W T^{-1/2} on the input side, T^{-1/2} W on the output side."""
         return W * t.rsqrt() if side == "in" else W * t.rsqrt()[:, None]
 
-    def symbols(self, W: Float[Tensor, "m n"]) -> tuple[Float[Tensor, "1 m n"], float]:
+    def symbols(self, W: Float[Tensor, "m n"], at: Tensor | None = None) -> tuple[Float[Tensor, "1 m n"], float]:
         """Matrices whose largest norm, times the factor, bounds the norm of the operator: W itself, times 1."""
         return W[None], 1.0
 
@@ -107,6 +116,10 @@ class Conv:
         folds = self.padding_mode == "zeros" or all(n % self.stride == 0 for n in size)
         return self if folds else replace(self, stride=1)
 
+    def rows(self, side: Side) -> int:
+        """Channels of the Gram kernel."""
+        return self.inputs * self.stride**2 if side == "in" else self.outputs
+
     def __call__(self, W: Tensor, x: Tensor, b: Tensor | None = None) -> Tensor:
         """K * x + b."""
         return _correlate(x, W, b, self.before, self.stride, self.padding_mode)
@@ -142,14 +155,20 @@ class Conv:
         K = K.transpose(0, 1) if side == "in" else K
         return F.conv2d(K, K, padding=K.shape[-1] - 1)
 
+    def row_sums(self, W: Float[Tensor, "o c k k"], q: Float[Tensor, " r"], side: Side) -> Float[Tensor, " r"]:
+        """sum_j |R_ij| q_j of the Gram kernel R of that side, over every shift."""
+        return sdp.magnitudes(self.gram(W, side)) @ q
+
     def scale(self, W: Float[Tensor, "o c k k"], t: Float[Tensor, " r"], side: Side) -> Float[Tensor, "o c k k"]:
         """K T^{-1/2} on the (folded) input side, T^{-1/2} K on the output side."""
         if side == "out":
             return W * t.rsqrt()[:, None, None, None]
         return self.unfold(self.fold(W) * t.rsqrt()[:, None, None])
 
-    def symbols(self, W: Float[Tensor, "o c k k"], points: int | None = None) -> tuple[Complex[Tensor, "w o f"], float]:
-        """Matrices of the Fourier symbol on a grid, and the factor from the grid to the whole torus.
+    def symbols(
+        self, W: Float[Tensor, "o c k k"], points: int | None = None, at: Tensor | None = None
+    ) -> tuple[Complex[Tensor, "w o f"], float]:
+        """Matrices of the Fourier symbol on a grid (or at some of its points), and the factor to the whole torus.
 
         The supremum over all frequencies, which bounds every image size under zero and circular padding, is at
         most the largest norm on an M x M grid divided by cos^2(pi (l - 1) / 2 M), for l x l taps: along each
@@ -158,7 +177,7 @@ class Conv:
         """
         K = self.fold(W)
         points = points or max(1, 8 * (K.shape[-1] - 1))
-        return symbol(K, (points, points)), self.grid_factor(points)
+        return symbol(K, (points, points), at=at), self.grid_factor(points)
 
     def grid_factor(self, points: int) -> float:
         """1 / cos^2(pi (l - 1) / 2 M) for a grid of M = `points` frequencies along each axis."""
@@ -185,18 +204,23 @@ def flipped(W: Float[Tensor, "o c k k"]) -> Float[Tensor, "c o k k"]:
     return W.transpose(0, 1).flip(2, 3)
 
 
-def symbol(K: Float[Tensor, "o c kh kw"], grid: tuple[int, int], before: int = 0) -> Complex[Tensor, "w o c"]:
+def symbol(
+    K: Float[Tensor, "o c kh kw"], grid: tuple[int, int], before: int = 0, at: Tensor | None = None
+) -> Complex[Tensor, "w o c"]:
     """F_w = sum_u K[:, :, u] e^{-i w (u - before)} on half of a grid of frequencies; the rest is its conjugate.
+
+    `at` picks some of the frequencies by number.
 
     On the n x n grid these are the blocks of the circular convolution on n x n images, taps beyond the image
     wrapped as they must be (`torch.fft` would cut them off).
     """
     (n, m), (k, l) = grid, K.shape[2:]
     E, H = _waves(n, n, k, before, K.device), _waves(m, m // 2 + 1, l, before, K.device)
-    if k * l > n + m:  # axis by axis: n k + m l terms each, not k l
+    if at is None and k * l > n + m:  # axis by axis: n k + m l terms each, not k l
         E, H = (wave.to(_complex(K)) for wave in (E, H))
         return torch.einsum("ocuv,mu,nv->mnoc", K.to(_complex(K)), E, H).flatten(0, 1)
     waves = (E[:, None, :, None] * H[None, :, None, :]).flatten(2).flatten(0, 1)  # (frequencies, taps)
+    waves = waves if at is None else waves.index_select(0, at)
     taps = K.permute(2, 3, 0, 1).flatten(2).flatten(0, 1)
     parts = (part.to(K.dtype) @ taps for part in (waves.real, waves.imag))
     return torch.complex(*parts).unflatten(1, K.shape[:2])

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from lipviz.products import gram, inverse, peak
+from lipviz.products import gram, hermitian, inverse, peak
 
 
 def cayley(W: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch m n"]:
@@ -67,12 +67,16 @@ def polar(W: Inexact[Tensor, "*batch m n"], steps: int) -> Inexact[Tensor, "*bat
     """
     if W.shape[-2] < W.shape[-1]:
         return polar(W.mH, steps).mH
+    if W.ndim > 3:
+        return polar(W.flatten(0, -3), steps).unflatten(0, W.shape[:-2])
     G = gram(W)
     n = W.shape[-1]
     scale = (G.abs().sum(-1) + 4 * n * torch.finfo(W.dtype).eps * peak(G)).rsqrt()
     A, G = W * scale[..., None, :], G * scale[..., None, :] * scale[..., :, None]
     for step in range(steps):
-        A = 1.5 * A - 0.5 * A @ (gram(A) if step else G)
+        S = gram(A) if step else G
+        product = torch.addmm if A.ndim == 2 else torch.baddbmm
+        A = product(A, A, S, beta=1.5, alpha=-0.5)
     return A
 
 
@@ -147,7 +151,7 @@ def contracted(Q: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch m n"
     digits, whatever is needed. A constant in the gradient.
     """
     with torch.no_grad():
-        worst = (Q.mH @ Q).abs().sum(-1).amax(-1).clamp_min(1).sqrt()
+        worst = hermitian(Q).abs().sum(-1).amax(-1).clamp_min(1).sqrt()
     return Q / worst[..., None, None]
 
 

