@@ -119,8 +119,8 @@ class Scaled(nn.Module):
         if self.rule is None:
             raise ValueError("a plain layer has no T: pick a constrained row such as 'aol'")
         t = self.rule(op, W, side, self._q())
-        # T may only grow by rounding: eps is relative, since the largest entry of W is 1
-        return t + 4 * len(t) * torch.finfo(t.dtype).eps
+        eps = torch.finfo(t.dtype).eps  # T may only grow by rounding; the largest entry of W is 1
+        return t * (1 + 4 * len(t) * eps) + eps
 
     def _q(self) -> Tensor | None:
         """q within e^-8 .. e^8: beyond, the quotients q_j / q_i leave the range of float32."""

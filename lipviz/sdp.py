@@ -155,7 +155,8 @@ class _PowerRowSum(torch.autograd.Function):
         last = powers[-1]
         row = last.index_select(0, last.abs().sum(-1).argmax()[None])
         signs = torch.sgn(row).mH
-        X = torch.eye(len(last), dtype=last.dtype, device=last.device)[:, last.abs().sum(-1).argmax()][:, None]
+        best = last.abs().sum(-1).argmax()[None]
+        X = torch.eye(len(last), dtype=last.dtype, device=last.device).index_select(1, best)
         Y = signs
         for H in powers[:-1]:
             X, Y = torch.cat([X, H @ X], 1), torch.cat([Y, H @ Y], 1)

@@ -427,3 +427,13 @@ def test_a_layer_can_be_pickled():
         layer = conv2d(row, 4, 4, 3) if conv else dense(row, 4, 4)
         x = torch.randn(1, 4, *(2 * [6] if conv else []))
         assert torch.equal(pickle.loads(pickle.dumps(layer))(x), layer(x))
+
+
+@pytest.mark.parametrize("row", ["aol", "sr", "bjorck"])
+@pytest.mark.parametrize("ratio", [1.0, 1e-1, 1e-3])
+def test_short_columns_are_not_dead_in_float32(row, ratio):
+    """Uneven columns are what a T of its own for each column is for."""
+    layer = dense(row, 64, 64)
+    with torch.no_grad():
+        layer.weight[:, ::2] *= ratio
+    assert explicit(layer).weight.norm(dim=0).min() > 0.9

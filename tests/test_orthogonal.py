@@ -12,7 +12,7 @@ from lipviz import products, sdp
 from lipviz.layers import conv2d, conv_transpose2d, dense
 from lipviz.operators import Conv, symbol
 from lipviz.orthogonal import bounded, cayley, contracted, exponential, normalised, polar, projector, reflections
-from lipviz.products import gram, inverse, square
+from lipviz.products import gram, hermitian, inverse, row_sums, square
 
 DTYPES = (torch.float64, torch.complex128)
 both = pytest.mark.parametrize("dtype", DTYPES, ids=["real", "complex"])
@@ -52,6 +52,31 @@ def test_gram_and_square(m, n, batch, dtype):
     W = randn(*batch, m, n, dtype=dtype)
     G = torch.einsum("...ki,...kj->...ij", W.conj(), W)
     assert close(gram(W), G) and close(square(G), torch.einsum("...ik,...kj->...ij", G, G))
+
+
+@both
+@batches
+@pytest.mark.parametrize("halves", [2, 3, 5])
+def test_a_gram_matrix_by_halves(batch, halves, dtype, monkeypatch):
+    monkeypatch.setattr(products, "HALVES", halves)
+    for n in range(1, 12):
+        W = randn(*batch, 4, n, dtype=dtype)
+        assert close(hermitian(W), W.mH @ W) and close(gram(W), W.mH @ W)
+
+
+@pytest.mark.parametrize("n", [511, 512, 513, 1027])
+def test_gram_above_its_half(n):
+    assert products.HALVES == 512
+    W = randn(3, n)
+    assert close(gram(W), W.mT @ W)
+
+
+@pytest.mark.parametrize("m,n", SHAPES)
+def test_row_sums_of_a_gram_matrix(m, n):
+    W, q = randn(m, n), randn(n).exp()
+    assert close(row_sums(W, q), (W.mT @ W).abs() @ q)
+    each = torch.func.vmap(lambda q: torch.func.grad(lambda W: row_sums(W, q).sum())(W))(torch.stack([q, 2 * q]))
+    assert close(each[1], 2 * each[0])
 
 
 def definite(n, batch=(), dtype=torch.float64):
@@ -155,6 +180,12 @@ def test_second_gradients(name):
         assert torch.autograd.gradgradcheck(function, randn(*shape[-2:], dtype=dtype).requires_grad_())
 
 
+def test_gradients_of_row_sums():
+    W, q = randn(4, 3).requires_grad_(), randn(3).exp().requires_grad_()
+    for function in (row_sums, lambda W, q: row_sums(W, q) / q):
+        assert torch.autograd.gradcheck(function, (W, q)) and torch.autograd.gradgradcheck(function, (W, q))
+
+
 @both
 def test_third_gradients_of_a_projector(dtype):
     C = randn(3, 3, dtype=dtype)
@@ -165,11 +196,10 @@ def test_third_gradients_of_a_projector(dtype):
     assert torch.autograd.gradgradcheck(gradient, randn(3, 2, dtype=dtype).requires_grad_())
 
 
-BATCHED = ["gram", "square", "inverse", "cayley", "polar 3", "projector"]
-UNBATCHED = pytest.param("spectral 3", marks=pytest.mark.xfail(reason="indexes by a tensor that vmap cannot read"))
+BATCHED = ["gram", "square", "inverse", "cayley", "polar 3", "projector", "spectral 3"]
 
 
-@pytest.mark.parametrize("name", [*BATCHED, UNBATCHED])
+@pytest.mark.parametrize("name", BATCHED)
 def test_one_gradient_for_each_matrix_of_a_batch(name):
     """torch.func.vmap goes through every custom gradient."""
     function, shape = UNIVERSAL[name]
