@@ -429,7 +429,7 @@ def test_a_layer_can_be_pickled():
         assert torch.equal(pickle.loads(pickle.dumps(layer))(x), layer(x))
 
 
-@pytest.mark.parametrize("row", ["aol", "sr", "bjorck"])
+@pytest.mark.parametrize("row", ["aol", "bjorck"])
 @pytest.mark.parametrize("ratio", [1.0, 1e-1, 1e-3])
 def test_short_columns_are_not_dead_in_float32(row, ratio):
     """Uneven columns are what a T of its own for each column is for."""
