@@ -18,7 +18,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from lipviz import sdp
-from lipviz.products import gram, row_sums
+from lipviz.products import gram, gram_kernel, row_sums
 
 Side = Literal["in", "out"]
 Plain = TypeVar("Plain", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -152,8 +152,7 @@ class Conv:
     def gram(self, W: Float[Tensor, "o c k k"], side: Side = "in") -> Float[Tensor, "r r d d"]:
         """Gram kernel R[i, j, d] = sum_{., u} K[., i, u + d] K[., j, u] of the folded kernel, every shift d."""
         K = self.fold(W)
-        K = K.transpose(0, 1) if side == "in" else K
-        return F.conv2d(K, K, padding=K.shape[-1] - 1)
+        return gram_kernel(K.transpose(0, 1) if side == "in" else K)
 
     def row_sums(self, W: Float[Tensor, "o c k k"], q: Float[Tensor, " r"], side: Side) -> Float[Tensor, " r"]:
         """sum_j |R_ij| q_j of the Gram kernel R of that side, over every shift."""

@@ -250,7 +250,8 @@ class BlockConv(nn.Module):
             P = projector(self.projectors / peak(self.projectors.flatten(2), dim=2)[..., None])
         for i, (upright, across) in enumerate(P):
             K = _two_taps(_two_taps(K, upright, i % 2 == 0, axis=0), across, i % 2 == 0, axis=1)
-        return K[:, : op.inputs] / (1 if op.for_size(size) == op else s)
+        K = K[:, : op.inputs] / (1 if op.for_size(size) == op else s)
+        return K.contiguous()  # other strides would make torch reorder the images
 
     def forward(self, x: Tensor) -> Tensor:
         """K * x + b."""

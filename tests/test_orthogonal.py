@@ -12,7 +12,7 @@ from lipviz import products, sdp
 from lipviz.layers import conv2d, conv_transpose2d, dense
 from lipviz.operators import Conv, symbol
 from lipviz.orthogonal import bounded, cayley, contracted, exponential, normalised, polar, projector, reflections
-from lipviz.products import gram, hermitian, inverse, row_sums, square
+from lipviz.products import gram, gram_kernel, hermitian, inverse, row_sums, square
 
 DTYPES = (torch.float64, torch.complex128)
 both = pytest.mark.parametrize("dtype", DTYPES, ids=["real", "complex"])
@@ -714,3 +714,9 @@ def test_any_contraction_is_the_linear_part_of_a_sandwich():
     layer.gain.data = layer.limit * torch.atanh(layer.weight.data.norm() / layer.limit)
     layer.bias.data.fill_(1e3)
     assert close(jacobian(layer, randn(1, 4)), target)
+
+
+def test_gram_kernel_and_its_gradient():
+    K = randn(3, 2, 3, 3).requires_grad_()
+    assert close(gram_kernel(K), torch.nn.functional.conv2d(K, K, padding=2))
+    assert torch.autograd.gradcheck(gram_kernel, K) and torch.autograd.gradgradcheck(gram_kernel, K)
