@@ -147,12 +147,13 @@ def projector(V: Inexact[Tensor, "*batch m r"]) -> Inexact[Tensor, "*batch m m"]
 def contracted(Q: Inexact[Tensor, "*batch m n"]) -> Inexact[Tensor, "*batch m n"]:
     """Q / max(1, sqrt(max_i sum_j |Q^H Q|_ij)): norm at most 1 even where rounding spoilt the columns of Q.
 
+    Of complex entries |re| + |im| is taken, no less than the magnitude and cheaper.
     In float32 a factor of about 1 - 4e-8 n on most weights; on the most hostile ones, where the raw formulas lose all
     digits, whatever is needed: such a layer is bounded, no longer orthogonal. A constant in the gradient.
     """
     with torch.no_grad():
         G = hermitian(Q)
-        parts = torch.view_as_real(G).flatten(-2) if G.is_complex() else G  # |re| + |im| is faster than |z|, and larger
+        parts = torch.view_as_real(G).flatten(-2) if G.is_complex() else G
         worst = parts.abs().sum(-1).amax(-1).clamp_min(1).sqrt()
     return Q / worst[..., None, None]
 

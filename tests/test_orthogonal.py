@@ -358,7 +358,8 @@ def test_contracted_matrices(dtype):
     Q = torch.linalg.qr(randn(2, 6, 3, dtype=dtype))[0]
     assert close(contracted(Q), Q) and close(contracted(7 * Q), Q) and close(contracted(0.5 * Q), 0.5 * Q)
     W = randn(2, 6, 3, dtype=dtype)
-    rows = torch.stack([(w.mH @ w).abs().sum(1).max() for w in W])
+    rows = torch.stack([((w.mH @ w).real.abs() + (w.mH @ w).imag.abs() if w.is_complex() else (w.mH @ w).abs())
+                        .sum(1).max() for w in W])  # fmt: skip
     assert close(contracted(W), W / rows.sqrt()[:, None, None]) and norm2(contracted(W)) <= 1
 
 
