@@ -76,6 +76,36 @@ def protocol(found: Sequence[Measurement], pairs: int, device: str, peers: bool)
     ]
 
 
+def publish_pieces(found: Sequence[tuple[str, float]], command: str, calls: int, markdown: Path | None) -> None:
+    """Print the times of `bench_pieces.pieces` with their protocol, and write them as a page where a path is given."""
+    counted = f"Median of {calls} calls each, after {WARM_UP} that are not counted, one after the other; float32."
+    rows = [{"piece": what, "ms": f"{milliseconds:.1f}"} for what, milliseconds in found]
+    _publish("Pieces of the layers", [f"Command: {command}", counted], rows, markdown)
+
+
+def publish_solvers(found: Sequence[dict[str, str]], command: str, markdown: Path | None) -> None:
+    """Print the rows of `bench_pieces.solved` with their protocol, and write them as a page where a path is given."""
+    lines = [
+        f"Command: {command}",
+        "Gaussian weights, float64; one program runs before.",
+        "product / value: the product of the spectral norms over LipSDP's constant, mean over the seeds.",
+    ]
+    _publish("Semidefinite programs", lines, found, markdown)
+
+
+def _publish(title: str, lines: list[str], rows: Sequence[dict[str, str]], markdown: Path | None) -> None:
+    lines += [
+        f"Hardware: {hardware('cpu')}.",
+        f"Versions: Python {platform.python_version()}, torch {torch.__version__}, {OWN}.",
+        f"Date: {datetime.date.today()}.",
+    ]
+    table = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    page = [f"# {title}", "", *(f"- {line}" for line in lines), "", *(f"| {' | '.join(row)} |" for row in table)]
+    print("\n".join(page))
+    if markdown:
+        write_bytes(markdown, "\n".join([*page, ""]).encode())
+
+
 def hardware(device: str) -> str:
     """The GPU and its settings, or the processor with its vector instructions and the threads in use."""
     if device == "cuda":

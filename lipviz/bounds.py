@@ -17,7 +17,7 @@ from lipviz import isometries
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import ResidualAverage
 from lipviz.layers import explicit
-from lipviz.norms import U, conv_bound, gamma, geometry, norm_bound, symbol_bound  # noqa: F401
+from lipviz.norms import U, conv_bound, geometry, norm_bound, symbol_bound
 from lipviz.operators import CircularConv, Padded, PaddedTranspose, flipped
 from lipviz.rotations import FrozenSeries
 from lipviz.sandwich import FrozenSandwich
@@ -220,10 +220,8 @@ def _sandwich_bound(module: FrozenSandwich) -> tuple[float, str]:
         _check_bias(inner)
         pair = torch.cat([outer.weight / root[:, None, None], flipped(inner.weight * root[:, None, None, None])])
         # flipped turns the true convolution with K into its adjoint, up to a shift of one pixel: a phase
-        value, method = (
-            symbol_bound(pair, (pair.shape[-2], pair.shape[-1]), 1.0),
-            "cholesky of [A B], each frequency",
-        )
+        grid = (pair.shape[-2], pair.shape[-1])
+        value, method = symbol_bound(pair, grid, 1.0), "cholesky of [A B], each frequency"
     else:
         raise ValueError("a FrozenSandwich is bounded only where both halves are linear layers, or both FFT layers")
     return max(value * value / 2 * (1 + 1e-12), sys.float_info.min if value else 0.0), method

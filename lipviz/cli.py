@@ -82,7 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("--steps", type=int, default=200, help="steps of each attack (default: 200)")
 
     bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")
-    bench.add_argument("what", choices=["layers", "tightness"], help="tightness: of four rows on LBDN's square wave")
+    bench.add_argument(
+        "what",
+        choices=["layers", "pieces", "sdp", "tightness"],
+        help="pieces: of which layers are made; sdp: the solvers; tightness: on a square wave",
+    )
     bench.add_argument("--pairs", type=int, default=15, help="pairs behind each median (default: 15)")
     bench.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the layer table (default: all)")
     bench.add_argument("--peers", action="store_true", help="measure torch, orthogonium and deel-torchlip too")
@@ -261,11 +265,18 @@ def _bench(options: argparse.Namespace) -> None:
 
     from lipviz import bench_report as report
     from lipviz.bench import layers
+    from lipviz.bench_pieces import pieces, solved
 
     files = {kind: getattr(options, kind) for kind in ("csv", "markdown", "figure")}
     report.check(**files)
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.what == "pieces":
+        report.publish_pieces(pieces(options.pairs), options.line, options.pairs, options.markdown)
+        return
+    if options.what == "sdp":
+        report.publish_solvers(solved(options.seeds), options.line, options.markdown)
+        return
     keys = ("pairs", "rows", "peers", "device", "dtypes", "compile")
     found = layers(**{key: getattr(options, key) for key in keys}, show=True)
     lines = [f"Command: {options.line}", *report.protocol(found, options.pairs, options.device, options.peers)]

@@ -230,18 +230,8 @@ def conv_transpose2d(
     Raises:
         ValueError: another row, or an option the row cannot honour.
     """
-    layer = conv2d(
-        name,
-        out_channels,
-        in_channels,
-        kernel_size,
-        stride,
-        "same",
-        padding_mode,
-        False,
-        generator=generator,
-        **options,
-    )
+    inner = {"in_channels": out_channels, "out_channels": in_channels, "kernel_size": kernel_size, "stride": stride}
+    layer = conv2d(name, **inner, **options, padding_mode=padding_mode, bias=False, generator=generator)  # type: ignore[arg-type]
     if not (isinstance(layer, Affine | BlockConv) and isinstance(layer.op, Conv)):
         raise ValueError(f"{name!r} has no transposed convolution: use 'aoc' or 'aol', or nn.PixelShuffle after it")
     return Transposed(layer, layer.op, bias)

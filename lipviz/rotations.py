@@ -161,13 +161,12 @@ class SkewConv(nn.Module):
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
         """Circular: one FFT product, where the size is known. Otherwise J as a plain convolution, three times."""
-        J = self.generator_kernel()
+        J, op = self.generator_kernel(), self.op
+        if op.padding_mode == "circular" and size and min(size) >= op.kernel:
+            at_frequencies = symbol(J, (size[0], size[1]), op.before).conj()  # a correlation, not a convolution
+            return CircularConv.from_symbol(taylor(at_frequencies)[:, : op.outputs, : op.inputs], size, self.bias)
         bias = None if self.bias is None else self.bias.detach().clone()
-        if self.op.padding_mode == "circular" and size and min(size) >= self.op.kernel:
-            at_frequencies = symbol(J, (size[0], size[1]), self.op.before).conj()  # a correlation, not a convolution
-            S = taylor(at_frequencies)[:, : self.op.outputs, : self.op.inputs]
-            return CircularConv.from_symbol(S, size, self.bias)
-        return FrozenSeries(self.skew.freeze(J, None), self.skew.inputs, self.op.outputs, bias)
+        return FrozenSeries(self.skew.freeze(J, None), self.skew.inputs, op.outputs, bias)
 
 
 def taylor(J: Tensor) -> Tensor:

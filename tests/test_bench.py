@@ -410,3 +410,29 @@ def test_the_command_refuses_before_it_measures(tiny, clock, monkeypatch, capsys
     monkeypatch.setattr(bench_report, "find_spec", lambda name: None)
     assert main(["bench", "layers", *options]) == 2
     assert words in capsys.readouterr().err and not clock
+
+
+def test_pieces_are_timed_and_written(tmp_path, capsys):
+    from lipviz.bench_pieces import pieces
+
+    found = pieces(calls=2, scale=16)
+    assert len(found) == len(dict(found)) == 11 and all(0 < milliseconds < 1e3 for _, milliseconds in found)
+    bench_report.publish_pieces([("a", 1.26), ("b", 20.0)], "lipviz bench pieces", 2, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert (
+        "| a | 1.3 |" in page
+        and "- Command: lipviz bench pieces" in page
+        and page.strip() == capsys.readouterr().out.strip()
+    )
+
+
+def test_programs_are_timed_and_written(tmp_path, capsys):
+    pytest.importorskip("cvxpy")
+    from lipviz.bench_pieces import solved
+
+    found = solved([0, 1], sizes=(3,), widths=((2, 4, 2),))
+    assert [row["program"] for row in found] == ["smallest trace, 3 x 3", "LipSDP, 2-4-2"]
+    assert float(found[1]["product / value"]) >= 1
+    bench_report.publish_solvers(found, "lipviz bench sdp", tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "| LipSDP, 2-4-2 |" in page and page.strip() == capsys.readouterr().out.strip()

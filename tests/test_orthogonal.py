@@ -432,23 +432,17 @@ def test_float32_keeps_the_norm_of_wide_layers(row, inputs, outputs, kind):
 
 ORTHOGONAL = ("cayley", "exponential", "householder", "sandwich")
 ORTHONORMAL = [*((row, i, 1) for row in ORTHOGONAL for i in (1, 2)), ("cayley", 1, 2)]
-# the inverse of I + A, whose condition grows like the square of the norm of V, loses digits
+# on these the inverse of I + A, whose condition grows like the square of the norm of V, loses its digits: the layers
+# keep their norm (the test above), and the documentation says that they are no longer orthogonal
 LOSING = {
     (*shape, kind)
     for shape in (("cayley", 2, 1), ("cayley", 1, 2), ("sandwich", 1, 1), ("sandwich", 2, 1))
     for kind in ("rank 1", "rank 2 and noise", "equal columns", "equal")
 } | {("cayley", 1, 2, "uneven")}
-LOST = pytest.mark.xfail(reason="float32: singular values fall to 0.25")
+KEEPING = [(*shape, kind) for shape in ORTHONORMAL for kind in DEGENERATE if (*shape, kind) not in LOSING]
 
 
-@pytest.mark.parametrize(
-    "row,inputs,outputs,kind",
-    [
-        pytest.param(*shape, kind, marks=LOST if (*shape, kind) in LOSING else ())
-        for shape in ORTHONORMAL
-        for kind in DEGENERATE
-    ],
-)
+@pytest.mark.parametrize("row,inputs,outputs,kind", KEEPING)
 def test_float32_keeps_wide_layers_orthogonal(row, inputs, outputs, kind):
     for n in (64, 256, 512):
         assert between(wide(row, n, inputs, outputs, kind), 1 - 1e-3, 1 + 1e-5), n
