@@ -7,7 +7,9 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Route
 
+from lipviz import served
 from lipviz.shell import warm_up
 
 
@@ -27,6 +29,7 @@ def on_script_error(_: Exception) -> bool:
 app = st.App(
     Path(__file__).resolve().parent / "lipviz" / "shell.py",
     lifespan=lifespan,
+    routes=[Route(served.address(), served.serve)],  # plotly's JavaScript for the chart of a training
     # Streamlit sends its own JavaScript uncompressed: 7.5 MB before the first chart, 2.7 MB with this
     middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=6)],
     on_script_error=on_script_error,

@@ -93,6 +93,11 @@ def publish_solvers(found: Sequence[dict[str, str]], command: str, markdown: Pat
     _publish("Semidefinite programs", lines, found, markdown)
 
 
+def publish_app(found: Sequence[dict[str, str]], command: str, lines: Sequence[str], markdown: Path | None) -> None:
+    """Print the rows of `bench_app.measure` with their protocol, and write them as a page where a path is given."""
+    _publish("Speed of the app", [f"Command: {command}", *lines], found, markdown)
+
+
 def _publish(title: str, lines: list[str], rows: Sequence[dict[str, str]], markdown: Path | None) -> None:
     lines += [
         f"Hardware: {hardware('cpu')}.",

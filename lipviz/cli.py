@@ -84,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")
     bench.add_argument(
         "what",
-        choices=["layers", "pieces", "sdp", "tightness"],
-        help="pieces: of which layers are made; sdp: the solvers; tightness: on a square wave",
+        choices=["layers", "pieces", "sdp", "tightness", "app"],
+        help="pieces: of which layers are made; sdp: the solvers; tightness: on a square wave; app: for a visitor",
     )
     bench.add_argument("--pairs", type=int, default=15, help="pairs behind each median (default: 15)")
     bench.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the layer table (default: all)")
@@ -101,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     wave.add_argument("--gammas", nargs="+", type=float, default=[1.0, 5.0, 10.0], help="bounds (default: 1 5 10)")
     wave.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
     wave.add_argument("--epochs", type=int, default=200, help="default: 200")
+    site = bench.add_argument_group("app", "with --markdown; it starts a server of its own on this machine")
+    site.add_argument("--only", nargs="+", metavar="PART", help="start first bytes slider drag clients training")
+    site.add_argument("--clients", type=int, default=30, help="visitors of the playground (default: 30)")
+    site.add_argument("--seconds", type=float, default=30.0, help="how long they stay (default: 30)")
     return parser
 
 
@@ -262,6 +266,8 @@ def _bench(options: argparse.Namespace) -> None:
 
     if options.what == "tightness":
         return _tightness(options)
+    if options.what == "app":
+        return _speed(options)
 
     from lipviz import bench_report as report
     from lipviz.bench import layers
@@ -301,6 +307,15 @@ def _tightness(options: argparse.Namespace) -> None:
     print(_table(report.means(found)))
     if options.markdown:
         write_bytes(options.markdown, report.page(found, options.line, options.epochs).encode())
+
+
+def _speed(options: argparse.Namespace) -> None:
+    from lipviz import bench_app, bench_report
+
+    bench_report.check(markdown=options.markdown)
+    found = bench_app.measure(options.only, options.clients, options.seconds)
+    lines = bench_app.protocol(found, options.clients, options.seconds)
+    bench_report.publish_app(found, options.line, lines, options.markdown)
 
 
 def _percent(share: float | None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd  # noqa: F401  plotly breaks on a pandas that the warm-up has imported half
 import plotly.graph_objects as go
 import plotly.io as pio
 from numpy.typing import NDArray

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from lipviz.drawing import (
@@ -17,7 +17,6 @@ from lipviz.drawing import (
     INK,
     LIGHT,
     MARKS,
-    POINTS,
     STYLE,
     certified_steps,
     circles,
@@ -32,7 +31,7 @@ from lipviz.drawing import (
 )
 
 __all__ = ["DARK", "LIGHT", "STYLE", "certified_curve", "config", "gershgorin", "margin_line", "matrix"]
-__all__ += ["radius_histogram", "spectrum", "training"]
+__all__ += ["radius_histogram", "training"]
 
 
 def gershgorin(
@@ -112,40 +111,6 @@ def matrix(values: ArrayLike, labels: Sequence[str] | None = None, dark: bool = 
     )
     fig.update_xaxes(type="category", constrain="domain", showgrid=False)
     fig.update_yaxes(type="category", autorange="reversed", scaleanchor="x", constrain="domain", showgrid=False)
-    return fig
-
-
-def spectrum(
-    curves: Sequence[Mapping[str, Any]], kind: str = "rank", log: bool = False, dark: bool = False
-) -> go.Figure:
-    """Singular values of layers: each of `curves` holds name, row, layer, values (descending) and maybe note.
-
-    `kind` is "rank" (a line per layer) or "histogram" (the layers of one name together). On a log axis the
-    lowest tick, named 0, holds everything below it.
-    """
-    values = np.concatenate([np.ones(1), *(np.asarray(curve["values"], dtype=float) for curve in curves)])
-    top, floor = 1.02 * values.max(), _floor(values) if log else 0.0
-    one = [(1.0, "1", "dot", INK[dark].strong)]
-    if kind == "rank":
-        fig = figure(dark, 420, "relative rank of the singular value", "singular value")
-        _ranks(fig, curves, looks(curves, dark), floor)
-        rules(fig, one, axis="y", log=log)
-    else:
-        fig = figure(dark, 420, "singular value", "share of the singular values (%)")
-        edges = np.geomspace(floor, top, 49) if log else np.linspace(0.0, top, 49)
-        for name, look in {c["name"]: look for c, look in zip(curves, looks(curves, dark), strict=True)}.items():
-            pooled = np.concatenate([np.asarray(c["values"], dtype=float) for c in curves if c["name"] == name])
-            shown = np.clip(pooled, edges[0], edges[-1])
-            outline(fig, shown, edges, len(pooled), name, look, "singular value %{x:.3g}")
-        rules(fig, one, log=log)
-    if log:
-        powers = np.arange(round(np.log10(floor)), np.ceil(np.log10(top)) + 1)
-        ticks = {
-            "type": "log",
-            "tickvals": 10.0**powers,
-            "ticktext": ["0", *(f"10<sup>{p:.0f}</sup>" for p in powers[1:])],
-        }
-        fig.update_layout({"yaxis" if kind == "rank" else "xaxis": ticks})
     return fig
 
 
@@ -280,30 +245,3 @@ def margin_line(
         fig.add_vline(size, line=line, annotation_text=f"size {size:.3g}", annotation_position="bottom right")
     fig.update_xaxes(range=[0, 1.03 * end])
     return fig.update_yaxes(zeroline=True)
-
-
-def _floor(values: NDArray) -> float:
-    """A power of ten below every positive value worth showing."""
-    smallest = values[values > 1e-8 * values.max()].min()
-    return float(10.0 ** (np.ceil(np.log10(smallest)) - 1))
-
-
-def _ranks(fig: go.Figure, curves: Sequence[Mapping[str, Any]], looks: list[dict[str, Any]], floor: float) -> None:
-    named = set[str]()
-    for curve, look in zip(curves, looks, strict=True):
-        values = np.asarray(curve["values"], dtype=float)
-        note = f"<br>{curve['note']}" if curve.get("note") else ""
-        # a layer may have a hundred thousand values: evenly spaced ranks draw the same line
-        shown = np.unique(np.linspace(0, len(values) - 1, min(len(values), POINTS)).round().astype(int))
-        fig.add_scatter(
-            x=shown / max(len(values) - 1, 1),
-            y=np.maximum(values[shown], floor),
-            customdata=values[shown],
-            name=curve["name"],
-            legendgroup=curve["name"],
-            showlegend=curve["name"] not in named,
-            mode="lines" if len(values) > 12 else "lines+markers",
-            **look,
-            hovertemplate=f"{curve['layer']}, {len(values)} values<br>%{{customdata:.4g}}{note}",
-        )
-        named.add(curve["name"])

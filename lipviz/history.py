@@ -1,134 +1,284 @@
-"""Spectra of runs as the page shows them: now, at an earlier point of the training, and in words.
+"""Spectra of runs as the page shows them: at every stored point of the training, and as distances.
 
-Over training a run keeps 64 quantiles of the singular values of every layer; the values of now are exact.
+Over training a run keeps 64 quantiles of the singular values of every layer. They are read from its folder without the
+weights, so that the picture is there at once; exact values are computed from the weights where they are asked for.
 """
 
+import zipfile
+import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lipviz.bounds import Bound
+from lipviz.layers import LAYERS
+from lipviz.networks import Spec
 from lipviz.pictures import rounded_up
-from lipviz.runs import Run
+from lipviz.runs import Run, RunError
 from lipviz.spectra import Spectrum
 
-Spectra = Sequence[Spectrum]
-
-WORDS = """
-#### What is drawn
-
-* **Affine and orthogonal rows** (AOL, spectral, Cayley, SOC, plain and the like): the singular values of the layer's
-  matrix as it runs, $W T^{-1/2}$ or $Q$.
-* **Sandwich rows**: those of $2 A^\\top B$, the layer without its relu.
-* **Residual rows** (SLL, CPL): those of $V = W T^{-1/2}$ in $x - 2 V \\,\\mathrm{relu}(V^\\top x + b)$. A value near 0
-  loses nothing: the layer leaves that direction as it is. No value above 1 makes the whole layer 1-Lipschitz.
-* **Convolutions** have one small matrix for each frequency of the image. Under circular padding their singular values
-  are exactly those of the layer. Zero padding has no such formula: small layers are written out in full, large ones
-  are shown through the frequencies of an image padded to its full reach, which come close. Bounds never rely on that.
-* **The last layer** has rows of norm 1, one for each class. It need not be 1-Lipschitz, since the certified radius
-  divides by the distance between two of its rows; so the product over all layers may exceed 1.
-
-AOL stands for almost orthogonal: its authors observe that training moves the layers close to orthogonal ones. The table
-above says whether that holds for the runs chosen here. They start orthogonal, so look at what training leaves.
-"""
+MOST = 40  # frames sent to the browser
+QUANTILES = "64 quantiles, stored while it trained"
 
 
-def snapshot(run: Run, progress: int) -> int | None:
-    """Index of the last stored snapshot within the first `progress` percent of the training; None without any."""
-    epochs = run.spectra.get("epoch", np.empty(0))
-    if not len(epochs):
+@dataclass(frozen=True)
+class Layer:
+    """One layer over the training.
+
+    Attributes:
+        number: counted from 1 among the layers with a weight.
+        kind: "affine", "residual" or "sandwich", as in `Spectrum`.
+        what: "convolution", "dense" or "logits".
+        padding: "zeros" or "circular"; "" for what is no convolution.
+        states: singular values, descending, one row for each epoch of the history.
+        count: how many singular values the layer has.
+        note: where the values come from.
+    """
+
+    number: int
+    kind: str
+    what: str
+    padding: str
+    states: NDArray
+    count: int
+    note: str = QUANTILES
+
+    @property
+    def title(self) -> str:
+        """What the layer is called, its padding named."""
+        padding = f", {'zero' if self.padding == 'zeros' else self.padding} padding" if self.padding else ""
+        return f"layer {self.number} ({self.what}{padding})"
+
+
+@dataclass(frozen=True)
+class History:
+    """All layers of a run; the last one has the logits.
+
+    Attributes:
+        name: of the run.
+        row: of the LAYERS table.
+        epochs: of the states; one number where only the end is known.
+        layers: in order.
+    """
+
+    name: str
+    row: str
+    epochs: NDArray
+    layers: tuple[Layer, ...]
+
+    def shown(self, number: int | None) -> list[Layer]:
+        """The layer of that number (none where there are fewer), or all but the last, which has the logits.
+
+        A network of one layer has nothing but its logits, and shows them.
+        """
+        if number is not None:
+            return [layer for layer in self.layers if layer.number == number]
+        return list(self.layers[:-1] or self.layers)
+
+    def index(self, share: float) -> int:
+        """The last state within the first `share` (0 to 1) of the training."""
+        within = np.searchsorted(self.epochs / max(self.epochs[-1], 1e-9), share + 1e-6, side="right")
+        return max(int(within) - 1, 0)
+
+
+def plan(spec: Spec) -> list[tuple[str, str, str]]:
+    """(kind, what, padding) of the layers with a weight that `networks.build` makes of a Spec."""
+    row = LAYERS[spec.layer]
+    forms = {"residual": "residual", "sandwich": "sandwich"}
+    dense = LAYERS[row.partner or spec.layer] if row.dense is None else row
+    convolution = (forms.get(row.form, "affine"), "convolution", "circular" if row.fft else "zeros")
+    return [
+        *([convolution] * (spec.depth if spec.kind == "convnet" else 0)),
+        *([(forms.get(dense.form, "affine"), "dense", "")] * spec.dense_depth),
+        ("affine", "logits", ""),
+    ]
+
+
+def counts(spec: Spec) -> list[int]:
+    """How many singular values each of these layers has."""
+    convolution, features = 0, spec.width
+    if spec.kind == "convnet":
+        h, w = (side // spec.patch for side in spec.input_shape[1:])
+        convolution, features = spec.width * h * w, spec.width * (h // spec.pool) * (w // spec.pool)
+    numbers = {"convolution": convolution, "dense": features, "logits": min(features, spec.classes)}
+    return [numbers[what] for _, what, _ in plan(spec)]
+
+
+def stored(run: Run) -> History | None:
+    """What spectra.npz holds; None where there is none.
+
+    Raises:
+        RunError: the file is broken, or does not fit the network of the run.
+    """
+    path = run.folder / "spectra.npz"
+    if path.exists() and not zipfile.is_zipfile(path):  # numpy would leave a torn file open
+        raise RunError(f"{path}: not a complete npz file")
+    try:
+        arrays = run.spectra
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
+        raise RunError(f"{path}: not a readable npz file ({error})") from None
+    sigmas = [values for name, values in arrays.items() if name.endswith(".sigma")]
+    if not sigmas or "epoch" not in arrays or not np.size(arrays["epoch"]):
         return None
-    return int(np.searchsorted(epochs, progress / 100 * epochs[-1] + 1e-9, side="right")) - 1
-
-
-def now(run: Run, spectra: Spectra, layer: int | None = None, note: str = "") -> list[dict[str, Any]]:
-    """Curves for figures.spectrum: of number `layer`, counted from 1, or of all layers but the last, the head."""
-    row, name = run.spec.layer, f"{run.name}{note}"
-    return [
-        {"name": name, "row": row, "layer": _name(i), "values": s.values, "note": _method(s.method)}
-        for i, s in _chosen(spectra, layer)
+    epochs, made = arrays["epoch"], plan(run.spec)
+    if len(sigmas) != len(made):
+        raise RunError(f"{path}: it holds {len(sigmas)} layers, the network of this run has {len(made)}")
+    for values in (epochs[:, None] if epochs.ndim == 1 else epochs, *sigmas):
+        good = values.ndim == 2 and np.issubdtype(values.dtype, np.number) and values.shape[1]
+        if not good or len(values) != len(epochs) or not np.isfinite(values).all() or values.min() < 0:
+            raise RunError(f"{path}: a table in it does not hold one row of numbers for each epoch")
+    if np.any(np.diff(epochs) <= 0):
+        raise RunError(f"{path}: its epochs do not rise")
+    layers = [
+        Layer(i, *described, -np.sort(-values.astype(float), axis=1), count)
+        for i, (described, values, count) in enumerate(zip(made, sigmas, counts(run.spec), strict=True), 1)
     ]
+    return History(run.name, run.spec.layer, epochs.astype(float), tuple(layers))
 
 
-def then(run: Run, spectra: Spectra, progress: int, layer: int | None = None) -> list[dict[str, Any]]:
-    """The same from the stored quantiles; empty where nothing was stored."""
-    index = snapshot(run, progress)
-    if index is None:
-        return []
-    name, row = f"{run.name}, epoch {run.spectra['epoch'][index]}", run.spec.layer
-    return [
-        {"name": name, "row": row, "layer": _name(i), "values": stored[index], "note": "quantiles"}
-        for i, s in _chosen(spectra, layer)
-        if (stored := run.spectra.get(f"{s.layer}.sigma")) is not None
+def exact(run: Run, spectra: Sequence[Spectrum]) -> History:
+    """The end of the training alone, from values computed from the weights."""
+    layers = [
+        Layer(i, s.kind, what, padding, s.values[None], len(s.values), method_words(s.method))
+        for i, (s, (_, what, padding)) in enumerate(zip(spectra, plan(run.spec), strict=True), 1)
     ]
+    return History(run.name, run.spec.layer, np.ones(1), tuple(layers))
 
 
-def table(run: Run, spectra: Spectra, bound: Bound) -> list[dict[str, Any]]:
-    """One row a layer: its values, and the bound that the certificate uses."""
-    bounds = {layer.name: layer for layer in bound.layers}
+def shares(histories: Sequence[History]) -> list[float]:
+    """Points of the training, 0 to 1, at which some run changes: all of them, or 40 of them with both ends."""
+    points = np.unique(np.concatenate([np.ones(1), *(h.epochs / max(h.epochs[-1], 1e-9) for h in histories)]).round(9))
+    return [float(p) for p in points[np.unique(np.linspace(0, len(points) - 1, MOST).round().astype(int))]]
+
+
+def labels(histories: Sequence[History], points: Sequence[float]) -> list[str]:
+    """What each point is called, the unit first: its epoch where all runs have the same ones, else a percentage."""
+    moving = [h for h in histories if len(h.epochs) > 1]
+    if moving and all(np.array_equal(h.epochs, moving[0].epochs) for h in moving):
+        return [f"epoch {moving[0].epochs[moving[0].index(p)]:g}" for p in points]
+    return [f"training {100 * p:.0f} %" for p in points]
+
+
+def curves(
+    histories: Sequence[History], number: int | None, share: float = 1.0, ends: Sequence[History] = ()
+) -> list[dict[str, Any]]:
+    """Curves for figures_spectra.spectrum at a point of the training; `ends` take the place of the end of it."""
+    found = []
+    for h in ends if share >= 1 and ends else histories:
+        for layer in h.shown(number):
+            found.append(
+                {
+                    "name": h.name,
+                    "row": h.row,
+                    "layer": layer.title,
+                    "values": layer.states[h.index(share)],
+                    "note": layer.note,
+                }
+            )
+    return found
+
+
+def table(run: Run, spectra: Sequence[Spectrum], bound: Bound | None = None) -> list[dict[str, Any]]:
+    """One row a layer: its values from the weights, and the bound that the certificate uses."""
+    bounds = {layer.name: layer for layer in bound.layers} if bound else {}
     return [
         {
             "run": run.name,
-            "layer": i,
-            "kind": s.kind,
+            "layer": layer.title,
+            "kind": layer.kind,
             "largest": round(float(s.values[0]), 4),
             "median": round(float(np.median(s.values)), 4),
             "smallest": round(float(s.values[-1]), 4),
             "distance to orthogonal": round(s.distance, 4),
-            "singular values": _method(s.method),
-            "bound": rounded_up(bounds[s.layer].value, 6),
-            "bound by": bounds[s.layer].method,
+            "singular values": layer.note,
+            **(
+                {"bound": rounded_up(bounds[s.layer].value, 6), "bound by": bounds[s.layer].method}
+                if s.layer in bounds
+                else {}
+            ),
         }
-        for i, s in enumerate(spectra, 1)
+        for s, layer in zip(spectra, exact(run, spectra).layers, strict=True)
     ]
 
 
-def distances(run: Run, spectra: Spectra) -> tuple[float, float] | None:
-    """Distance to orthogonal of all layers but the head together, at the first snapshot and at the last."""
-    names = [f"{s.layer}.sigma" for s in spectra[:-1]]
-    stored = [run.spectra[name] for name in names if name in run.spectra]
-    if not stored:
-        return None
-    first, last = (np.concatenate([values[i] for values in stored]) for i in (0, -1))
-    return _distance(first), _distance(last)
+def summary(histories: Sequence[History], number: int | None, share: float = 1.0) -> list[dict[str, Any]]:
+    """The picture as a table: one row a layer shown."""
+    return [
+        {
+            "run": h.name,
+            "layer": layer.title,
+            "epoch": float(h.epochs[h.index(share)]) if len(h.epochs) > 1 else None,
+            "largest": round(float(values[0]), 4),
+            "median": round(float(np.median(values)), 4),
+            "smallest": round(float(values[-1]), 4),
+            "values": layer.note,
+        }
+        for h in histories
+        for layer in h.shown(number)
+        for values in [layer.states[h.index(share)]]
+    ]
 
 
-def notice(picked: Sequence[tuple[Run, Spectra]], progress: int) -> str:
-    """What to see in the curves."""
-    if progress < 100:
-        return "The thick curves are the chosen point of the training, the thin ones are now."
-    told = [words for run, spectra in picked if (words := _told(run, spectra))]
-    return " ".join(told)
+def csv(histories: Sequence[History]) -> str:
+    """Every value of every state: run, layer, epoch, rank from 0 (largest) to 1, singular value."""
+    lines = ["run,layer,padding,epoch,rank,sigma"]
+    for h in histories:
+        for layer in h.layers:
+            ranks = np.linspace(0, 1, layer.states.shape[1])
+            for epoch, state in zip(h.epochs, layer.states, strict=True):
+                head = f'"{h.name}",{layer.number},{layer.padding},{epoch if len(h.epochs) > 1 else "end"}'
+                lines += [f"{head},{rank:.5f},{value:.7g}" for rank, value in zip(ranks, state, strict=True)]
+    return "\n".join([*lines, ""])
 
 
-def _told(run: Run, spectra: Spectra) -> str:
-    """What is special about a run, in one sentence."""
-    body = np.concatenate([s.values for s in spectra[:-1]] or [np.ones(1)])
-    if spectra and spectra[0].kind == "sandwich":
-        return f"**{run.name}** is a sandwich: the curve is its linear part, $2 A^\\top B$, and never exceeds 1."
-    if spectra and spectra[0].kind == "residual":
-        return f"**{run.name}** is residual: a value near 0 is a direction its layers leave as it is, none above 1."
-    if body.max() > 1.001:
-        return f"**{run.name}** reaches {body.max():.3g}: nothing holds its values below 1."
-    if _distance(body) < 1e-3:
-        return f"**{run.name}** is flat at 1: its layers lose no direction."
-    small = 100 * float(np.mean(body < 0.9))
-    return f"**{run.name}** stays below 1: {small:.0f} % of its values lie under 0.9, directions that it damps."
+def distance(quantiles: NDArray, count: int) -> float:
+    """Root mean square of sigma - 1 over `count` singular values, read off their equally spaced quantiles."""
+    ranks = np.linspace(0, 1, count) if count > 1 else np.array([0.5])
+    sigma = np.interp(ranks, np.linspace(0, 1, len(quantiles)), quantiles) if len(quantiles) > 1 else quantiles
+    return float(np.sqrt(np.mean((sigma - 1) ** 2)))
 
 
-def _distance(values: NDArray) -> float:
-    return float(np.sqrt(np.mean((values - 1) ** 2)))
+def distances(histories: Sequence[History]) -> list[dict[str, Any]]:
+    """Rows for figures_spectra.dumbbells: all layers but the last together (each counts the same), then each."""
+    rows = []
+    for h in histories:
+        body = h.shown(None)
+        each = np.array([[distance(state, layer.count) for state in layer.states] for layer in body])
+        whole = np.sqrt(np.mean(each**2, axis=0))
+        known = len(h.epochs) > 1
+        for label, path in (
+            ("all layers", whole),
+            *((f"layer {x.number}", p) for x, p in zip(body, each, strict=True)),
+        ):
+            rows.append(
+                {
+                    "name": h.name,
+                    "row": h.row,
+                    "label": f"{h.name}: {label}",
+                    "before": float(path[0]) if known else None,
+                    "after": float(path[-1]),
+                    "farthest": float(path.max()),
+                    "farthest epoch": float(h.epochs[int(path.argmax())]),
+                }
+            )
+    return rows
 
 
-def _chosen(spectra: Spectra, layer: int | None) -> list[tuple[int, Spectrum]]:
-    return [(i, s) for i, s in enumerate(spectra, 1) if i == layer or (layer is None and i < len(spectra))]
+def distance_table(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same as a table."""
+    return [
+        {
+            "run and layer": row["label"],
+            "before training": None if row["before"] is None else round(row["before"], 4),
+            "after training": round(row["after"], 4),
+        }
+        for row in rows
+    ]
 
 
-def _name(index: int) -> str:
-    return f"layer {index}"
-
-
-def _method(method: str) -> str:
+def method_words(method: str) -> str:
+    """Where the values of a Spectrum come from."""
     return "frequencies of the padded image" if method == "frequencies" else method

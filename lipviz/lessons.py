@@ -1,68 +1,20 @@
-"""What the page on Gershgorin discs shows: Gram matrices, small or of a layer, their discs, and what to see in them.
-
-Arrays out, no torch. A matrix here is G = W^T W, real or, at a frequency of a convolution, complex Hermitian.
-"""
+"""What the page on Gershgorin discs shows: small Gram matrices, discs, what to see in them; arrays in, arrays out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from lipviz import runs, sdp
-from lipviz.forms import Scaled
-from lipviz.operators import Dense, symbol
-from lipviz.orthogonal import normalised
-from lipviz.rotations import BlockConv, Orthogonal, SkewConv, taylor
-from lipviz.sandwich import Sandwich
+from lipviz import sdp
+from lipviz.grams import Gram
 
-Layer = Scaled | Orthogonal | SkewConv | BlockConv | Sandwich
-
-WHY = """
-#### Why the discs bound a layer
-
-**Gershgorin.** Take the entry of largest magnitude of an eigenvector, number $i$. Row $i$ of $G v = \\lambda v$
-then says $|\\lambda - G_{ii}| \\le \\sum_{j \\ne i} |G_{ij}|$: the eigenvalue lies in disc $i$.
-
-**Why $q$ moves discs but not crosses.** With $Q = \\mathrm{diag}(q)$ the matrix $Q^{-1} G Q$ has the
-eigenvalues of $G$, but its entries are $G_{ij} q_j / q_i$: a larger $q_i$ shrinks disc $i$ and widens all others.
-
-**From discs to a 1-Lipschitz layer.** If $T - G$ has no negative eigenvalue, $T$ diagonal, then
-$x \\mapsto W T^{-1/2} x + b$ and $x \\mapsto x - 2 W T^{-1} \\mathrm{relu}(W^\\top x + b)$ are 1-Lipschitz.
-$T_{ii} = \\sum_j |G_{ij}| q_j / q_i$ pushes every disc of $T - G$ to the right of zero, where each touches it: this is
-SLL, and with all $q = 1$ it is AOL. No $q$ makes the largest $T_{ii}$ smaller than $\\rho(|G|)$. Discs look at $|G|$
-only; where signs in $G$ cancel, the largest eigenvalue is smaller still. A spectral $T = \\lambda_{\\max}(G)\\, I$
-uses that, and the discs cannot confirm it.
-
-**Convolutions.** A convolution is one such matrix $G(\\omega)$ for each frequency $\\omega$, complex and Hermitian. The
-layer's $T$ sums magnitudes over all taps of the kernel, so it holds at every frequency and every image size.
-"""
 SIZES = range(2, 9)
 DRAWN = 96  # more discs than this hide each other
 SHOWN = 24  # rows and columns of a matrix on the page
-FREQUENCIES = 9  # from 0 to pi
-GRID = 2 * (FREQUENCIES - 1)
-
-
-@dataclass(frozen=True)
-class Gram:
-    """A Gram matrix, and how its layer uses it.
-
-    Attributes:
-        G: W^T W, or W W^T where that is smaller, of the weight divided by its largest magnitude.
-        t: the diagonal of the layer's T, None where the row has none.
-        q: the free vector of SLL, None for the other rows.
-        row: the row of LAYERS.
-        convolution: whether G is the matrix of a convolution at one frequency.
-    """
-
-    G: NDArray
-    t: NDArray | None = None
-    q: NDArray | None = None
-    row: str = ""
-    convolution: bool = False
+LARGEST = 1e6  # entries of W
+RULES = ("AOL", "SLL", "spectral", "own")
 
 
 @dataclass(frozen=True)
@@ -96,13 +48,19 @@ def example(n: int, seed: int) -> NDArray:
     return np.round(rng.standard_normal((n, n)) * np.exp(0.5 * rng.standard_normal(n)), 1)
 
 
-def to_text(W: NDArray) -> str:
+def example_gram() -> NDArray:
+    """G of the example that the page opens with."""
+    W = example(5, 410)
+    return W.T @ W
+
+
+def to_text(W: ArrayLike) -> str:
     """A small matrix for the address: rows separated by semicolons.
 
     >>> to_text(np.array([[1.0, -0.5], [0.0, 2.0]]))
     '1 -0.5; 0 2'
     """
-    return "; ".join(" ".join(f"{w:.6g}" for w in row) for row in W)
+    return "; ".join(" ".join(f"{w:.6g}" for w in row) for row in np.asarray(W))
 
 
 def from_text(text: str) -> NDArray:
@@ -115,9 +73,20 @@ def from_text(text: str) -> NDArray:
     if len(widths) != 1 or widths.pop() not in SIZES or not 1 <= len(rows) <= max(SIZES):
         raise ValueError(f"W needs 1 to 8 rows of the same 2 to 8 numbers, separated by semicolons, got {text[:60]!r}")
     W = np.array(rows)
-    if not np.abs(W).max() <= 1e6:  # also false for NaN
+    if not np.abs(W).max() <= LARGEST:  # also false for NaN
         raise ValueError("the entries of W must lie between -1e6 and 1e6")
     return W
+
+
+def diagonal_from_text(text: str, n: int) -> NDArray:
+    """The diagonal of T that a text holds, n numbers; raises ValueError, in a sentence, where it is none."""
+    try:
+        t = np.array([float(word) for word in text.replace(",", " ").replace(";", " ").split()])
+    except ValueError:
+        raise ValueError(f"T holds something that is no number: {text[:60]!r}. Write it like 3 2.5 4") from None
+    if len(t) != n or not (t >= 0).all() or not t.max() <= 16 * LARGEST**2:
+        raise ValueError(f"T needs {n} numbers from 0 to 1.6e13, one for each column of W, got {text[:60]!r}")
+    return t
 
 
 def discs(G: NDArray, q: NDArray | None = None, t: NDArray | None = None) -> Discs:
@@ -139,7 +108,10 @@ def balanced(G: NDArray, q: NDArray, t: NDArray | None = None) -> NDArray:
 
 def best_q(G: NDArray) -> NDArray:
     """The q for which the right-most edge is smallest, the Perron vector of |G|; its geometric mean is 1."""
-    q = sdp.perron(torch.from_numpy(np.abs(G))).numpy()
+    A, edge = np.abs(G), best_edge(G)
+    q = sdp.perron(torch.from_numpy(A)).numpy()
+    for _ in range(30 if edge > 0 else 0):  # no step raises the largest edge, and each lifts those that fall short
+        q = (q + A @ q / edge) / 2
     return q / np.exp(np.log(q).mean())
 
 
@@ -149,7 +121,7 @@ def best_edge(G: NDArray) -> float:
 
 
 def rule(name: str, G: NDArray, q: NDArray) -> NDArray:
-    """The diagonal of T that a rule picks for a small G: "AOL", "SLL" (with this q) or "spectral"."""
+    """The diagonal of T that a rule picks for G: "AOL", "SLL" (with this q) or "spectral"."""
     if name == "spectral":
         return np.full(len(G), np.linalg.eigvalsh(G)[-1])
     return sdp.sll(torch.from_numpy(G), torch.from_numpy(q if name == "SLL" else np.ones(len(G)))).numpy()
@@ -161,8 +133,11 @@ def powers(exponents: Sequence[float]) -> NDArray:
 
 
 def exponents(q: NDArray, reach: float = 3.0) -> list[float]:
-    """The sliders that show q, to two decimals and within +-`reach`."""
-    return [float(x) for x in np.log2(q).round(2).clip(-reach, reach)]
+    """The exponents e of q = 2^e, to three decimals and within +-`reach`; a common factor is dropped if it helps."""
+    e = np.log2(q)
+    if np.abs(e).max() > reach:
+        e = e - (e.max() + e.min()) / 2
+    return [float(x) for x in e.round(3).clip(-reach, reach)]
 
 
 def scalings(gram: Gram) -> dict[str, NDArray]:
@@ -184,38 +159,8 @@ def about(gram: Gram) -> str:
     words = ["G of the trained weight, divided by its largest entry"]
     words += ["at one frequency, the same along both axes"] if gram.convolution else []
     words += [f"the {DRAWN} discs of {n} that reach furthest, all eigenvalues"] if n > DRAWN else [f"all {n} discs"]
-    words += [f"the first {SHOWN} rows and columns of the matrix"] if n > SHOWN else []
+    words += [f"the first {SHOWN} rows and columns of the matrix beside it"] if n > SHOWN else []
     return "; ".join(words) + "."
-
-
-def layers(folder: str | Path) -> list[str]:
-    """Names of the layers of a run that have a Gram matrix, in order."""
-    return [f"{i + 1}: {_described(m)}" for i, m in enumerate(_modules(folder))]
-
-
-def layer(folder: str | Path, index: int, frequency: int = 0) -> Gram:
-    """The Gram matrix of a layer of a run; of a convolution at the frequency pi k / 8 along both axes.
-
-    Raises:
-        RunError: the weights cannot be read.
-        ValueError: there is no such layer or frequency.
-    """
-    modules = _modules(folder)
-    if not (0 <= index < len(modules) and 0 <= frequency < FREQUENCIES):
-        raise ValueError(f"this run has layers 1 to {len(modules)} and frequencies 0 to {FREQUENCIES - 1}")
-    module = modules[index]
-    row = runs.load(folder).spec.layer
-    with torch.no_grad():
-        if not isinstance(module, Scaled):
-            F = _matrix(module)
-            F = F if F.ndim == 2 else F.unflatten(0, (GRID, -1))[frequency, frequency]
-            G, t, q = (F.mH @ F if F.shape[1] <= F.shape[0] else F @ F.mH), None, None
-        else:
-            G, t, q = module.condition() if module.rule else (_gram(module), None, None)
-            if G.ndim == 4:
-                G = symbol(G, (GRID, GRID), G.shape[-1] // 2).unflatten(0, (GRID, -1))[frequency, frequency]
-    T, Q = (None if x is None else x.numpy() for x in (t, q))
-    return Gram(G.numpy(), T, Q, row, not isinstance(module.op, Dense))
 
 
 def notice(G: NDArray, q: NDArray) -> str:
@@ -255,17 +200,18 @@ def facts(G: NDArray, q: NDArray, t: NDArray | None = None) -> list[tuple[str, s
         ]
     slack = float(found.eigenvalues[0])
     return [
-        ("left-most edge", _near_zero(found.left, t.max()), "below 0 the discs prove nothing"),
+        ("left-most edge", near_zero(found.left, t.max()), "below 0 the discs prove nothing"),
         (
             "smallest eigenvalue",
-            _near_zero(slack, t.max()),
+            near_zero(slack, t.max()),
             "of T - G: the condition G ≤ T says that it is not negative",
         ),
         ("condition G ≤ T", verdict(slack, float(t.max())), "to a relative tolerance of 1e-6"),
     ]
 
 
-def _near_zero(value: float, scale: float) -> str:
+def near_zero(value: float, scale: float) -> str:
+    """A number as text, 0 where it is small against `scale`."""
     return "0" if abs(value) <= 1e-6 * scale else f"{value:.4g}"
 
 
@@ -293,30 +239,30 @@ def notice_slack(picture: Discs, scale: float) -> str:
     return "No disc reaches left of zero: the condition holds, and the discs prove it."
 
 
-def _modules(folder: str | Path) -> list[Layer]:
-    model = runs.load(folder).model.double()
-    return [module for module in model.modules() if isinstance(module, Layer)]
+def table(found: Discs, q: NDArray) -> list[dict[str, float | int]]:
+    """The picture in numbers: one row a disc, and the eigenvalues in ascending order, which belong to no disc."""
+    rows = zip(q, found.centers, found.radii, found.eigenvalues, strict=True)
+    return [
+        {
+            "disc": i,
+            "q": _short(factor),
+            "centre": _short(c),
+            "radius": _short(r),
+            "left edge": _short(c - r),
+            "right edge": _short(c + r),
+            "eigenvalue": _short(value),
+        }
+        for i, (factor, c, r, value) in enumerate(rows, 1)
+    ]
 
 
-def _matrix(module: Orthogonal | SkewConv | BlockConv | Sandwich) -> torch.Tensor:
-    """The matrix of a layer without a T, of a convolution one at each frequency; of a sandwich row 2 A^T B."""
-    grid = () if isinstance(module.op, Dense) else (GRID, GRID)
-    if isinstance(module, Orthogonal):
-        return module.matrices(grid)
-    if isinstance(module, SkewConv):
-        return taylor(symbol(module.generator_kernel(), (GRID, GRID), module.op.before))
-    if isinstance(module, BlockConv):
-        return symbol(module.op.fold(module.kernel((GRID, GRID))), (GRID, GRID))
-    inner, outer, _ = module.factors(grid)
-    return outer @ inner
+def csv(found: Discs, q: NDArray) -> str:
+    """The same with all digits."""
+    lines = ["disc,q,centre,radius,eigenvalue"]
+    rows = zip(q, found.centers, found.radii, found.eigenvalues, strict=True)
+    lines += [f"{i},{','.join(repr(float(x)) for x in row)}" for i, row in enumerate(rows, 1)]
+    return "\n".join([*lines, ""])
 
 
-def _gram(module: Scaled) -> torch.Tensor:
-    return module.op.gram(normalised(module.weight), module.side)
-
-
-def _described(module: Layer) -> str:
-    op = module.op
-    if isinstance(op, Dense):
-        return f"dense, {op.inputs} to {op.outputs}"
-    return f"convolution {op.kernel}×{op.kernel}, {op.inputs} to {op.outputs} channels"
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")

@@ -4,7 +4,7 @@
     metrics.csv           one row per evaluation, on images held out of the training set
     weights.safetensors   the free parameters, nothing derived
     certificates.csv      one row per test image: index, label, prediction, margin, radius
-    spectra.npz           singular values and T of every layer over training
+    spectra.npz           singular values, T and Gershgorin discs of every layer over training
     resume.safetensors    parameters, optimiser and generator of the last evaluation; never committed
 
 Every file is written beside its name and renamed, so a kill at any moment leaves the last complete one.

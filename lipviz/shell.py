@@ -16,10 +16,21 @@ PAGES = HERE.parent / "pages"
 # section -> file -> title; the first page of all is the one the site opens with
 SECTIONS: dict[str, dict[str, str]] = {
     "": {"home.py": "lipviz"},
-    "Learn": {"discs.py": "Gershgorin discs"},
+    "Learn": {
+        "lessons.py": "Lessons",
+        "condition.py": "The condition",
+        "discs.py": "Gershgorin discs",
+        "playground.py": "Playground",
+    },
     "Look": {"spectra.py": "Spectra", "radii.py": "Certified radii"},
     "Do": {"train.py": "Train", "certify.py": "Certify an image"},
 }
+
+# on the dark theme, text in the primary colour (a chosen option, the value of a slider) has a contrast of 3.7 only:
+# the colour of links has 7
+LEGIBLE = """<style>
+[data-selected="true"] p, [data-testid="stSliderThumbValue"] p { color: #64b4fb; }
+</style>"""
 
 
 def shell() -> None:
@@ -30,6 +41,7 @@ def shell() -> None:
             # an address that follows the file, not the title, outlives a change of words
             st.Page(PAGES / file, title=title, url_path=Path(file).stem, default=file == "home.py")
             for file, title in files.items()
+            if (PAGES / file).exists()
         ]
         for section, files in SECTIONS.items()
     }
@@ -42,6 +54,8 @@ def shell() -> None:
         # an entry of our own brings up the menu, and with it the choice between light and dark
         menu_items={"About": "**lipviz**: see, train and certify 1-Lipschitz neural networks."},
     )
+    if st.context.theme.type == "dark":
+        st.html(LEGIBLE)
     page.run()
 
 

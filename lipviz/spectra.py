@@ -1,6 +1,7 @@
 """Singular values of layers, and how far they are from orthogonal."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,19 +40,64 @@ class Spectrum:
         return float(np.sqrt(np.mean((self.values - 1) ** 2)))
 
 
+@dataclass(frozen=True)
+class Frequencies:
+    """The kernel of a convolution, one small matrix F_w for each frequency w of the image.
+
+    Attributes:
+        layer: name of the layer in the frozen model.
+        largest: largest singular value of F_w, (height, width) of the grid; zero frequencies come first.
+        smallest: smallest of the min(rows, columns) singular values of F_w.
+        padding: of the layer. "circular": the values of all F_w together are those of the layer. "zeros": they are
+            those of the same kernel under circular padding, and only come close.
+    """
+
+    layer: str
+    largest: np.ndarray
+    smallest: np.ndarray
+    padding: str
+
+
 def spectra(model: nn.Module, input_shape: tuple[int, ...]) -> list[Spectrum]:
     """The spectrum of every layer of `model` that has a weight, in order, for inputs of this shape."""
     found = []
-    x = torch.zeros(1, *input_shape, dtype=torch.float64)
-    with torch.no_grad():
-        for name, module in leaves(freeze64(model, input_shape)):
-            kind, linear = ("residual", module.inner) if isinstance(module, FrozenResidual) else ("affine", module)
-            kind = "sandwich" if isinstance(module, FrozenSandwich) else kind
-            if isinstance(linear, LINEAR):
-                values, method = singular_values(linear, tuple(x.shape[1:]))
-                found.append(Spectrum(name, kind, values.numpy(), method))
-            x = module(x)
+    for name, kind, linear, shape in weighted(freeze64(model, input_shape), input_shape):
+        values, method = singular_values(linear, shape)
+        found.append(Spectrum(name, kind, values.numpy(), method))
     return found
+
+
+def frequencies(model: nn.Module, input_shape: tuple[int, ...], number: int) -> Frequencies | None:
+    """The frequency map of layer `number`, counted from 1 among those with a weight; None where it is no convolution.
+
+    Raises:
+        ValueError: the network has no layer of that number.
+    """
+    found = list(weighted(freeze64(model, input_shape), input_shape))
+    if not 1 <= number <= len(found):
+        raise ValueError(f"the layers are numbered from 1 to {len(found)}, got {number}")
+    name, _, linear, shape = found[number - 1]
+    symbols = circular_symbol(linear, shape)
+    if symbols is None:
+        return None
+    F, (n, m), padding = symbols
+    sigma = torch.linalg.svdvals(F).unflatten(0, (n, -1)).numpy()
+    # the other half: F at -w is the conjugate of F at w
+    mirror = sigma[-np.arange(n) % n][:, m - np.arange(m // 2 + 1, m)]
+    whole = np.concatenate([sigma, mirror], axis=1)
+    return Frequencies(name, whole[..., 0], whole[..., -1], padding)
+
+
+def weighted(frozen: nn.Module, input_shape: tuple[int, ...]) -> Iterator[tuple[str, str, nn.Module, tuple[int, ...]]]:
+    """(name, kind, linear part, shape of its input) of every layer with a weight, in order."""
+    x = torch.zeros(1, *input_shape, dtype=torch.float64)
+    for name, module in leaves(frozen):
+        kind, linear = ("residual", module.inner) if isinstance(module, FrozenResidual) else ("affine", module)
+        kind = "sandwich" if isinstance(module, FrozenSandwich) else kind
+        if isinstance(linear, LINEAR):
+            yield name, kind, linear, tuple(x.shape[1:])
+        with torch.no_grad():
+            x = module(x)
 
 
 LINEAR = (nn.Linear, nn.Conv2d, Padded, PaddedTranspose, CircularConv, FrozenSeries, FrozenSandwich)
@@ -86,6 +132,31 @@ def singular_values(module: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, 
     more = kernel.shape[-1] - 1
     grid = (size[0] // op.stride + more, size[1] // op.stride + more)
     return _values(symbol(kernel, grid), grid), "frequencies"
+
+
+def circular_symbol(module: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, tuple[int, int], str] | None:
+    """(F, grid, padding) of a frozen convolution on its own image: F_w on half of the grid, as `symbol` gives it.
+
+    None for what is no convolution, and for a wrapped one whose stride does not divide the image.
+    """
+    if len(shape) != 3:
+        return None
+    grid = (shape[-2], shape[-1])
+    if isinstance(module, CircularConv):
+        return symbol(module.weight, grid), grid, "circular"
+    if isinstance(module, FrozenSandwich):
+        inner, outer = (symbol(_weight(half), grid) for half in (module.inner, module.outer))
+        return outer @ inner, grid, "circular"
+    if isinstance(module, FrozenSeries):
+        op, K = geometry(module.conv)
+        F = taylor(symbol(K, grid, op.before))[:, : module.outputs, : shape[0]]
+        return F, grid, op.padding_mode
+    op, K = geometry(module)
+    size = image_size(module, op, shape)
+    if any(side % op.stride for side in size):
+        return None
+    grid = (size[0] // op.stride, size[1] // op.stride)
+    return symbol(op.fold(K), grid), grid, op.padding_mode
 
 
 def _weight(layer: nn.Module) -> Tensor:

@@ -4,6 +4,7 @@ The data set lives on the device as one uint8 tensor. Metrics are taken on a par
 the test set is read once, at the end, for certificates.csv.
 """
 
+import copy
 import math
 import os
 import platform
@@ -18,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lipviz import data as datasets
-from lipviz import runs
+from lipviz import grams, runs
 from lipviz.certify import Certifier, certified_accuracy
 from lipviz.forms import Scaled
 from lipviz.networks import Spec, build
@@ -156,7 +157,7 @@ class Trainer:
         return row
 
     def _snapshot(self) -> dict[str, np.ndarray]:
-        """Singular values (64 quantiles) and T of every layer, and the epoch."""
+        """Singular values (64 quantiles), T and discs of every layer, and the epoch."""
         taken = {"epoch": np.array(self.epoch)}
         for spectrum in spectra(self.model, self.spec.input_shape):
             quantiles = np.quantile(spectrum.values, np.linspace(1, 0, 64))
@@ -165,7 +166,7 @@ class Trainer:
             if isinstance(module, Scaled) and module.rule:
                 with torch.no_grad():
                     taken[f"{name}.t"] = module.condition()[1].cpu().numpy()
-        return taken
+        return taken | grams.snapshot(copy.deepcopy(self.model).cpu().double())
 
     def _save(self) -> None:
         f = self.folder

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lipviz.certify import Certifier
-    from lipviz.lessons import Gram
+    from lipviz.grams import Gram
     from lipviz.runs import Certificates, Run
     from lipviz.spectra import Spectrum
 
@@ -194,7 +194,7 @@ def layer_names(run: "Run") -> list[str]:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _layer_names(folder: str, stamp: float) -> list[str]:
-    from lipviz.lessons import layers
+    from lipviz.grams import layers
 
     return layers(folder)
 
@@ -206,7 +206,7 @@ def layer_gram(run: "Run", index: int, frequency: int) -> "Gram":
 
 @st.cache_data(max_entries=64, show_spinner="Computing the Gram matrix ...")
 def _layer_gram(folder: str, stamp: float, index: int, frequency: int) -> "Gram":
-    from lipviz.lessons import layer
+    from lipviz.grams import layer
 
     return layer(folder, index, frequency)
 
@@ -218,9 +218,10 @@ def no_runs(pictures: bool = True) -> None:
     link("train", "Train a network")
 
 
-def link(page: str, label: str) -> None:
-    """A link to the page of that name."""
-    st.page_link(ROOT / "pages" / f"{page}.py", label=label, icon=":material/arrow_forward:")
+def link(page: str, label: str, parameters: Mapping[str, str] | None = None) -> None:
+    """A link to the page of that name, with these parameters in its address."""
+    path = ROOT / "pages" / f"{page}.py"
+    st.page_link(path, label=label, icon=":material/arrow_forward:", query_params=dict(parameters or {}))
 
 
 def literal(text: str) -> str:
@@ -238,6 +239,12 @@ def preferred(found: Sequence["Run"], layers: Sequence[str] = ("sll", "plain")) 
     same = [run for run in found if data and data_name(run) == data[0]]
     first = {run.spec.layer: run.name for run in reversed(same)}
     return [first[layer] for layer in layers if layer in first] or [run.name for run in same[:1]]
+
+
+def shown_path(run: "Run") -> str:
+    """The folder of a run as someone at home would write it, without the paths of the server."""
+    root = "checkpoints" if CHECKPOINTS in run.folder.parents else "runs"
+    return f"{root}/{run.folder.name}"
 
 
 def data_name(run: "Run") -> str:

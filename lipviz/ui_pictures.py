@@ -181,6 +181,18 @@ def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> 
     return rows
 
 
+def csv(answers: Sequence["Answer"], walks: Sequence["Walk"]) -> str:
+    """Size of the change, margin and answer of every step of every network's walk, one line each."""
+    from lipviz.pictures import class_name
+
+    lines = ["network,certified_radius,size,margin,answer"]
+    for answer, walk in zip(answers, walks, strict=True):
+        for size, margin, label in zip(walk.size, walk.margin, walk.label, strict=True):
+            name = '"' + class_name(answer.run, int(label)).replace('"', '""') + '"'
+            lines.append(f"{answer.run.name},{answer.radius!r},{float(size)!r},{float(margin)!r},{name}")
+    return "\n".join([*lines, ""])
+
+
 def notice(rows: Sequence[dict[str, Any]], step: int, way: str) -> str:
     """What to look at, in the state the page is in."""
     fallen = [literal(row["network"]) for row in rows if row["what it means"].startswith("other")]

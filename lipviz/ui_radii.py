@@ -89,6 +89,15 @@ def summary(curves: Sequence[Curve], eps: float) -> list[dict[str, Any]]:
     return rows
 
 
+def csv(curves: Sequence[Curve]) -> str:
+    """Radius and rightness of every test input of every run, one line each."""
+    lines = ["run,input,right,radius"]
+    for c in curves:
+        pairs = zip(c["correct"], c["radius"], strict=True)
+        lines += [f"{c['name']},{i},{int(right)},{radius!r}" for i, (right, radius) in enumerate(pairs)]
+    return "\n".join([*lines, ""])
+
+
 def notice(rows: Sequence[dict[str, Any]], k: int) -> str:
     """What to look at, in the state the page is in."""
     if k == 0:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lipviz import ui
+from lipviz import ui, ui_live
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -78,6 +78,22 @@ def buttons(run: "Run", root: Path) -> None:
         st.download_button("Download", data, f"{run.name}.zip", "application/zip", on_click="ignore")
 
 
+def code(run: "Run") -> str:
+    """The lines that train a run like this one."""
+    from lipviz import snippets
+
+    recipe = run.config["recipe"]
+    numbers = [recipe.get(name) if isinstance(recipe, dict) else None for name in ("epochs", "seed")]
+    epochs, seed = (number if isinstance(number, int) else 0 for number in numbers)
+    return snippets.train(ui.data_name(run), run.spec.layer, run.spec.width, epochs, seed)
+
+
+def metrics(run: "Run") -> bytes:
+    """metrics.csv of the run, nothing where there is none yet."""
+    path = run.folder / "metrics.csv"
+    return path.read_bytes() if path.exists() else b""
+
+
 def curve(run: "Run", name: str) -> None:
     """The numbers of a run so far, and its curves."""
     from lipviz import jobs
@@ -88,4 +104,8 @@ def curve(run: "Run", name: str) -> None:
         st.caption(ui.literal(str(note)))
     columns = {key: column for key, column in run.metrics.items() if key != "seconds"}
     figure = training([{"name": run.name, "row": run.spec.layer, **columns}], dark=ui.dark())
-    ui.show(figure, name, f"Accuracy, certified accuracy and loss of {run.name} over its epochs")
+    # a click in the legend hides one curve; another run is another picture, and a zoom into the last one is over
+    figure.update_layout(uirevision=str(run.folder), legend={"groupclick": "toggleitem"})
+    epochs = columns.get("epoch")
+    now = f"epoch {epochs[-1]:.0f}" if epochs is not None and len(epochs) and jobs.active(run) else ""
+    ui_live.live_chart(figure, name, f"Accuracy, certified accuracy and loss of {run.name} over its epochs", now)

@@ -1,8 +1,10 @@
 """Certify an image: what networks answer to a picture, how far the proof reaches, and what lies beyond."""
 
+from functools import partial
+
 import streamlit as st
 
-from lipviz import ui, ui_pictures
+from lipviz import snippets, texts, ui, ui_page, ui_pictures
 
 WAYS = ("nearest class", "random noise")
 TRY = {
@@ -14,14 +16,14 @@ TRY = {
     },
 }
 
-st.title("Which change of this picture could alter the answer?")
+ui_page.begin("Which change of this picture could alter the answer?")
 found = ui.all_runs(finished=True, images=True)
 if not found:
     ui.no_runs()
     st.stop()
 
 left, right = st.columns([2, 5], gap="medium")
-with left:
+with left, ui_page.part("controls"):
     default = ui.preferred(found)
     grey = next(run.spec.input_shape[0] == 1 for run in found if run.name in default)
     picture = ui_pictures.pick_picture("ci", "Digit 3" if grey else "Cat")
@@ -67,7 +69,14 @@ with left:
 rows = ui_pictures.changes(answers, walks, step)
 with right:
     ui_pictures.proof(answers[focus], walks[focus], step, way)
-st.markdown(f"**What to notice.** {ui_pictures.notice(rows, step, way)}")
-ui.try_this(TRY, "ci")
-ui.table(rows, "answers")
+with ui_page.part("notice"):
+    ui.notice(ui_pictures.notice(rows, step, way))
+with ui_page.part("chips"):
+    ui.try_this(TRY, "ci")
+with ui_page.part("numbers"):
+    ui.table(rows, "answers")
 st.caption("Each network is led its own way: towards its own nearest class, along the gradient of its own margin.")
+ui_page.depths(*texts.CERTIFY)
+ui_page.finish(
+    snippets.certify(ui.shown_path(answers[focus].run)), "margins.csv", partial(ui_pictures.csv, answers, walks)
+)

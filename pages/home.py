@@ -5,9 +5,12 @@ import streamlit as st
 from lipviz import ui, ui_pictures
 
 NEXT = {
+    "lessons": ("Lessons", "Eight times ten minutes, from what a certificate says to why one without a constant lies."),
+    "playground": (
+        "Playground",
+        "A small network that learns before your eyes, and the disc that is proved around it.",
+    ),
     "certify": ("Certify an image", "Your own picture: what networks answer, and how far the proof reaches."),
-    "radii": ("Certified radii", "A whole test set: how many answers are certified, and how far."),
-    "discs": ("Gershgorin discs", "Why it works: the circles that bound a layer, to be moved by hand."),
 }
 
 st.title("How far can a picture change before the answer does?")

@@ -1,8 +1,10 @@
 """Certified radii: how many answers of a test set are certified, and how far."""
 
+from functools import partial
+
 import streamlit as st
 
-from lipviz import ui, ui_radii
+from lipviz import snippets, texts, ui, ui_page, ui_radii
 
 TRY = {
     "Size 36/255: watch the gap between clean and certified": {"cr_eps": 36},
@@ -10,13 +12,14 @@ TRY = {
     "Size 0: every right answer with a positive radius counts": {"cr_eps": 0},
 }
 
-st.title("How many answers are certified, and how far?")
+ui_page.begin("How many answers are certified, and how far?")
 found = ui.all_runs(finished=True)
 if not found:
     ui.no_runs(pictures=False)
     st.stop()
 
-left, middle, right = st.columns([2, 3, 3], gap="medium")
+with ui_page.part("controls"):
+    left, middle, right = st.columns([2, 3, 3], gap="medium")
 with left:
     names = ui_radii.data_names(found)
     data = st.pills("Data", names, default=names[0], required=True, key="cr_data", bind="query-params", wrap=True)
@@ -41,9 +44,12 @@ with left:
     ui_radii.show_curves(curves, eps, unit)
 with right:
     ui_radii.show_histogram(curves, unit)
-st.markdown(f"**What to notice.** {ui_radii.notice(rows, k)}")
-ui.try_this(TRY, "cr")
-ui.table(rows, "radii")
+with ui_page.part("notice"):
+    ui.notice(ui_radii.notice(rows, k))
+with ui_page.part("chips"):
+    ui.try_this(TRY, "cr")
+with ui_page.part("numbers"):
+    ui.table(rows, "radii")
 st.caption(
     f"eps = {k}/255 = {eps:.4f}. Norm l2, {unit}. An answer counts as certified where it is right and its radius is "
     "larger than eps; the interval (Wilson) is for other inputs drawn like the test set. The Lipschitz bound is that "
@@ -51,3 +57,6 @@ st.caption(
 )
 for note in ui_radii.notes(chosen):
     st.caption(ui.literal(note))
+ui_page.depths(*texts.RADII)
+folders = [ui.shown_path(run) for run in chosen]
+ui_page.finish(snippets.radii(folders, round(eps, 6)), "radii.csv", partial(ui_radii.csv, curves))

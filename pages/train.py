@@ -1,10 +1,18 @@
 """Train: a form, the chosen run live, and all runs of this server."""
 
+from functools import partial
+
 import streamlit as st
 
-from lipviz import ui
+from lipviz import texts, ui, ui_page
 
-st.title("Train a 1-Lipschitz network")
+TRY = {
+    "AOL on two moons: watch certified accuracy follow accuracy": {"tr_data": "moons", "tr_layer": "AOL"},
+    "Cayley on spirals: watch it need more epochs": {"tr_data": "spirals", "tr_layer": "Cayley", "tr_epochs": 100},
+    "No constraint: watch the bound grow": {"tr_data": "moons", "tr_layer": "Plain"},
+}
+
+ui_page.begin("Train a 1-Lipschitz network")
 left, right = st.columns([3, 2], gap="large")
 root = ui.runs_folder()
 
@@ -30,7 +38,8 @@ def overview(was_busy: bool) -> None:
         st.rerun()
 
 
-with right:
+shown = None
+with right, ui_page.part("controls"):
     st.subheader("New run")
     ui.recall(ui_train.ERROR)
     if jobs.readonly():
@@ -41,6 +50,7 @@ with right:
         st.caption(jobs.estimate(ui.all_runs(), str(source), form["layer"], form["width"], form["epochs"]))
         asked = (root, source, form)
         st.button("Train", type="primary", disabled=not source, on_click=ui_train.begin, args=asked)
+        ui.try_this(TRY, "tr")
 
 here, shipped = jobs.listing(root), ui.all_runs(finished=True)
 with left:
@@ -49,7 +59,7 @@ with left:
     first = names[0] if here else "none yet"
     name = st.selectbox("Run", names, None, key="tr_run", placeholder=first, bind="query-params")
     if here:
-        run = here[names.index(name) if name else 0]
+        run = shown = here[names.index(name) if name else 0]
         active = jobs.active(run)
         st.fragment(live, run_every=1 if active else None)(str(run.folder), active)
         ui_train.buttons(run, root)
@@ -57,11 +67,15 @@ with left:
         st.caption(f"You can close this tab: {link} finds the run again.")
     elif shipped:
         st.caption(f"Nothing was trained here yet. An example that ships with lipviz, {shipped[0].name}:")
+        shown = shipped[0]
         with ui.in_words():
-            ui_train.curve(shipped[0], "example")
+            ui_train.curve(shown, "example")
     else:
         st.info("Nothing was trained here yet: press Train.")
 if here:
     st.subheader("All runs of this server")
     busy = any(jobs.active(run) for run in here)
     st.fragment(overview, run_every=2 if busy else None)(busy)
+ui_page.depths(*texts.TRAIN)
+if shown:
+    ui_page.finish(ui_train.code(shown), "metrics.csv", partial(ui_train.metrics, shown))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import CHROMIUM, FLAGS, Visits, serve
 
 torch.set_num_threads(1)  # the suite runs in two workers
 
@@ -40,3 +41,37 @@ def tiny_run(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("runs") / "digits-aol"
     return train(folder, "digits", "aol", recipe=Recipe(epochs=1, batch=64, held_out=0.1), device="cpu", show=False)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The app, with an empty folder for its runs; (address, process id)."""
+    address, process = serve(tmp_path_factory.mktemp("runs"))
+    yield address, process.pid
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, server):
+    """Opens pages as fresh visitors, such as `visit("/discs?gd_n=4", scheme="dark", width=390)`: browser.Visits."""
+    visits = Visits(browser, server[0])
+    yield visits
+    visits.close()
+
+
+@pytest.fixture
+def page(visit):
+    """A fresh visitor who has opened no page yet."""
+    return visit.stranger(height=900)

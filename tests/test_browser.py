@@ -4,96 +4,15 @@ import io
 import json
 import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import MARKS, figure, settled
 from PIL import Image
 from shipped import CHECKPOINTS, NAMES
 
-ROOT = Path(__file__).parent.parent
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install it to run the browser journeys"),
-    pytest.mark.xdist_group("browser"),
-]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The app on a free port of this machine, with an empty folder for its runs; (address, process id)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "LIPVIZ_RUNS": str(tmp_path_factory.mktemp("runs")), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless=true",
-               "--server.address=127.0.0.1"]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"{address}/_stcore/health", timeout=2)
-            break
-        except OSError:
-            time.sleep(0.3)
-    yield address, process.pid
-    process.terminate()
-    process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """One headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser, server):
-    """A fresh visitor; at the end no request may have gone to another host and no traceback have been shown."""
-    context = browser.new_context(base_url=server[0], viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(60_000)
-    visitor = context.new_page()
-    hosts = set()
-    visitor.on("request", lambda request: hosts.add(re.sub(r"^(\w+://[^/]+).*", r"\1", request.url)))
-    yield visitor
-    assert "Traceback" not in visitor.content()
-    context.close()
-    foreign = {h for h in hosts if not h.startswith((server[0], "data:", "blob:", server[0].replace("http", "ws")))}
-    assert not foreign
-
-
-def settled(page):
-    """Wait until the page has been drawn to its end."""
-    page.wait_for_selector("[data-testid='stAppViewContainer'] h1")
-    page.wait_for_function("!document.querySelector('[data-test-script-state=\"running\"]')")
-    page.wait_for_timeout(400)
-    assert page.get_by_text("Something went wrong").count() == 0
-
-
-def figure(page, name):
-    """What plotly holds in the nth chart of the page: its traces."""
-    page.wait_for_selector(".js-plotly-plot .main-svg")
-    return page.evaluate(
-        "n => JSON.parse(JSON.stringify(document.querySelectorAll('.js-plotly-plot')[n].data.map("
-        "t => ({name: t.name ?? '', x: Array.from(t.x?._inputArray ?? t.x ?? [])}))))",
-        name,
-    )
+pytestmark = MARKS
 
 
 def photo():
@@ -133,27 +52,6 @@ def test_compare_spectra(page):
     assert "cifar10-aol" in names and "cifar10-plain" in names and before
 
 
-def test_move_q_on_the_discs(page):
-    page.goto("/discs")
-    settled(page)
-    before = figure(page, 0)
-    page.get_by_role("slider").first.focus()
-    for _ in range(20):
-        page.keyboard.press("ArrowRight")
-    page.wait_for_url("**gd_q1**")
-    settled(page)
-    after = figure(page, 0)
-    moved = [a["x"] != b["x"] for a, b in zip(before, after, strict=False)]
-    crosses = [t["x"] for t in before if "eigen" in str(t["name"]).lower()]
-    assert any(moved) and crosses == [t["x"] for t in after if "eigen" in str(t["name"]).lower()]
-    box = page.evaluate(
-        "() => { const l = document.querySelector('.js-plotly-plot')._fullLayout;"
-        "return [l.xaxis._length / (l.xaxis.range[1] - l.xaxis.range[0]),"
-        " l.yaxis._length / (l.yaxis.range[1] - l.yaxis.range[0])]; }"
-    )
-    assert box[0] == pytest.approx(box[1], rel=0.01), "a circle must be a circle"
-
-
 def test_read_the_radii_of_two_runs(page):
     page.goto("/radii?cr_eps=72")
     settled(page)
@@ -173,7 +71,8 @@ def test_train_a_small_run_to_the_end_and_find_it_after_a_reload(page):
     page.reload()
     settled(page)
     assert page.url == address
-    assert "finished" in page.inner_text("[data-testid='stMain']") and page.locator(".js-plotly-plot").count()
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    assert "finished" in page.inner_text("[data-testid='stMain']")
 
 
 BROKEN = {"text.png": b"not a picture at all", "empty.png": b"", "cut.jpg": photo()[:400]}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipviz import figures
+from lipviz import figures, figures_spectra
 
 G = np.array([[3.0, 1.0, 0.5], [1.0, 2.0, 0.3], [0.5, 0.3, 1.5]])
 CENTERS, RADII = np.diag(G), np.abs(G).sum(axis=1) - np.diag(G)
@@ -31,6 +31,18 @@ def _curves():
     ]
 
 
+def _map():
+    values = np.linspace(0, 1.2, 24).reshape(4, 6)
+    return {"name": "a, layer 1", "largest": values, "smallest": values / 2}
+
+
+def _ends():
+    return [
+        {"name": "a", "row": "aol", "label": f"a: {i}", "before": before, "after": 0.5}
+        for i, before in enumerate((0.1, None))
+    ]
+
+
 def _metrics():
     half = np.linspace(0.0, 0.5, 4)
     return [
@@ -48,10 +60,17 @@ def _metrics():
 FIGURES = {
     "gershgorin": lambda dark: figures.gershgorin(CENTERS, RADII, EIGENVALUES, edge=4.5, dark=dark),
     "matrix": lambda dark: figures.matrix(G, dark=dark),
-    "rank": lambda dark: figures.spectrum(_curves(), dark=dark),
-    "rank, log": lambda dark: figures.spectrum(_curves(), log=True, dark=dark),
-    "histogram": lambda dark: figures.spectrum(_curves(), kind="histogram", dark=dark),
-    "histogram, log": lambda dark: figures.spectrum(_curves(), kind="histogram", log=True, dark=dark),
+    "rank": lambda dark: figures_spectra.spectrum(_curves(), dark=dark),
+    "rank, log": lambda dark: figures_spectra.spectrum(_curves(), log=True, dark=dark),
+    "histogram": lambda dark: figures_spectra.spectrum(_curves(), kind="histogram", dark=dark),
+    "histogram, log": lambda dark: figures_spectra.spectrum(_curves(), kind="histogram", log=True, dark=dark),
+    "cumulative": lambda dark: figures_spectra.spectrum(_curves(), kind="cumulative", dark=dark),
+    "frames": lambda dark: figures_spectra.spectrum(
+        _curves(), "rank", True, dark, [_curves()] * 2, ["epoch 0", "epoch 1"]
+    ),
+    "frequencies": lambda dark: figures_spectra.frequency_map(_map(), dark=dark),
+    "frequencies, log": lambda dark: figures_spectra.frequency_map(_map(), True, dark),
+    "distances": lambda dark: figures_spectra.dumbbells(_ends(), dark),
     "certified": lambda dark: figures.certified_curve(_runs(), eps=0.2, dark=dark),
     "radii": lambda dark: figures.radius_histogram(_runs(), dark=dark),
     "training": lambda dark: figures.training(_metrics(), dark=dark),
@@ -75,7 +94,7 @@ def test_export_is_readable_and_private(name, dark):
 def test_axes_have_titles(name):
     fig = FIGURES[name](False)
     lowest = "xaxis2" if name == "training" else "xaxis"
-    assert fig.layout[lowest].title.text and fig.layout.yaxis.title.text
+    assert fig.layout[lowest].title.text and (fig.layout.yaxis.title.text or fig.layout.yaxis.ticktext)
 
 
 def test_palettes_are_ten_distinct_colours_and_those_of_the_theme():
@@ -129,7 +148,7 @@ def test_matrix_colours_are_symmetric_about_zero():
 
 
 def test_layers_of_one_run_look_alike():
-    first, last, other = figures.spectrum(_curves()).data
+    first, last, other = figures_spectra.spectrum(_curves()).data
     np.testing.assert_array_equal(first.y, _curves()[0]["values"])
     assert (first.x[0], first.x[-1], tuple(last.x)) == (0.0, 1.0, (0.0,))
     assert first.line == last.line != other.line
@@ -144,14 +163,14 @@ def test_two_runs_of_one_row_stay_apart():
 
 
 def test_zero_stays_visible_on_a_log_axis():
-    fig = figures.spectrum(_curves(), log=True)
+    fig = figures_spectra.spectrum(_curves(), log=True)
     assert fig.layout.yaxis.ticktext[0] == "0"
     assert fig.data[0].y[-1] == fig.layout.yaxis.tickvals[0] > 0
     assert fig.data[0].customdata[-1] == 0.0
 
 
 def test_histogram_of_singular_values_is_a_share():
-    fig = figures.spectrum(_curves(), kind="histogram")
+    fig = figures_spectra.spectrum(_curves(), kind="histogram")
     assert [trace.name for trace in fig.data] == ["a", "b"]
     assert sum(fig.data[0].y) == pytest.approx(100)
 
@@ -191,7 +210,7 @@ def test_infinite_and_zero_radii_are_drawn():
 def test_nothing_to_draw_is_no_error():
     assert not figures.certified_curve([]).data
     assert not figures.radius_histogram([]).data
-    assert not figures.spectrum([], log=True).data
+    assert not figures_spectra.spectrum([], log=True).data
     assert not figures.training([]).data
 
 

@@ -8,17 +8,16 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from lipviz import history, lessons, runs, ui
+from lipviz import grams, lessons, runs, ui
 from lipviz.data import Data
 from lipviz.networks import Spec, fitting
 from lipviz.recipes import Recipe
-from lipviz.spectra import spectra
 from lipviz.train import train
 
 SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
 NONSENSE = ["", "EVIL", "-1", "1e99", "<script>alert(1)</script>", "../../etc/passwd", "nan"]
 KEYS = {
-    "discs": "gd_source gd_view gd_rule gd_n gd_seed gd_w gd_q1 gd_q5 gd_layer gd_wave gd_scale",
+    "discs": "gd_source gd_view gd_rule gd_n gd_seed gd_w gd_t gd_q1 gd_q5 gd_layer gd_wave gd_scale gd_point",
     "spectra": "sp_runs sp_kind sp_log sp_progress sp_layer",
     "train": "tr_run tr_data tr_layer tr_epochs tr_width tr_seed tr_device",
 }
@@ -63,7 +62,16 @@ def open_page(monkeypatch, trained, tmp_path):
 
 
 def charts(at):
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+    live = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "lipviz_live"]
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")] + [
+        json.loads(part.json)["figure"] for part in live
+    ]
+
+
+def discs_picture(at):
+    """What the picture of the discs was given."""
+    found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "lipviz_discs"]
+    return json.loads(found[0].json) if found else None
 
 
 def errors(at):
@@ -76,17 +84,23 @@ def test_nonsense_in_the_address(open_page, page, value):
     at = open_page(page, **dict.fromkeys(KEYS[page].split(), value))
     own_matrix = page == "discs" and value  # the only free text: what is wrong with it is said
     assert len(at.error) == bool(own_matrix)
-    assert own_matrix or charts(at) or "Choose" in at.info[0].value, "an empty list of runs is a choice"
+    assert own_matrix or charts(at) or discs_picture(at) or "Choose" in at.info[0].value, (
+        "an empty list of runs is a choice"
+    )
 
 
 @pytest.mark.parametrize("view", ["G", "T - G"])
-@pytest.mark.parametrize("rule", ["AOL", "SLL", "spectral"])
+@pytest.mark.parametrize("rule", ["AOL", "SLL", "spectral", "own"])
 @pytest.mark.parametrize("n", [2, 5, 8])
 def test_example_discs(open_page, view, rule, n):
     at = open_page("discs", gd_view=view, gd_rule=rule, gd_n=str(n), gd_q1="1.5")
-    assert len(charts(at)) == 2 and not at.error and len(at.metric) == 3
+    assert not at.error and len(at.metric) == 3
+    picture = discs_picture(at)
+    assert picture["numbers"] == list(range(1, n + 1)) and picture["e"][0] == 1.5 and picture["view"] == view
     if view == "T - G":
-        assert at.metric[2].value == ("on the edge" if rule == "spectral" or n == 2 else "holds")
+        G = np.array(picture["W"]).T @ np.array(picture["W"])
+        slack = np.linalg.eigvalsh(np.diag(picture["t"]) - G)[0]
+        assert at.metric[2].value == ("on the edge" if abs(slack) < 1e-6 * max(picture["t"]) else "holds")
 
 
 def test_example_numbers_are_in_order(open_page):
@@ -124,7 +138,58 @@ def test_matrix_that_is_none(open_page, text, words):
 @pytest.mark.parametrize("view", ["G", "T - G"])
 def test_matrix_of_ones_own(open_page, text, view):
     at = open_page("discs", gd_w=text, gd_view=view)
-    assert not at.error and charts(at)
+    assert not at.error and discs_picture(at)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("1 2 3 4 x", "no number"), ("1 2", "needs 5 numbers"), ("-1 " * 5, "0 to")]
+)
+def test_diagonal_that_is_none(open_page, text, words):
+    assert words in errors(open_page("discs", gd_view="T - G", gd_rule="own", gd_t=text))[0]
+    assert not open_page("discs", gd_view="G", gd_rule="own", gd_t=text).error, "not looked at"
+
+
+def test_own_t_and_another_matrix(open_page):
+    """An own T is shown; another number of neurons is another matrix, with the T of AOL again."""
+    at = open_page("discs", gd_view="T - G", gd_rule="own", gd_t="30 30 30 30 30", gd_w="1 2; 3 4; 5 6; 7 8; 9 1")
+    assert "needs 2" in errors(at)[0]
+    at = open_page("discs", gd_view="T - G", gd_rule="own", gd_t="30 30 30 30 30")
+    assert discs_picture(at)["t"] == [30] * 5 and at.metric[2].value == "holds"
+    at.select_slider("gd_n").set_value(3).run()
+    assert not at.exception and not at.error and len(discs_picture(at)["t"]) == 3
+
+
+@pytest.mark.parametrize("view", ["G", "T - G"])
+@pytest.mark.parametrize("name", ["moons-sll", "moons-aol", "noise-spectral", "noise-sandwich"])
+def test_discs_over_the_training(open_page, name, view):
+    at = open_page("discs", gd_source=name, gd_view=view, gd_point="50")
+    if name == "noise-sandwich" and view == "T - G":
+        assert "has no T" in errors(at)[0]
+        return
+    picture = discs_picture(at)
+    epochs = 2 if "moons" in name else 1
+    assert [frame["epoch"] for frame in picture["frames"]] == list(range(epochs)), "the last frame is now"
+    assert picture["point"] == epochs - 1 and "At epoch" in at.info[0].value and len(at.metric) == 2
+    for frame in picture["frames"]:
+        centers, radii, values = (np.array(frame[key]) for key in ("centers", "radii", "eigenvalues"))
+        reach = 1e-5
+        assert ((np.abs(values[:, None] - centers) <= radii + reach).any(1)).all() and len(frame["numbers"]) == len(
+            radii
+        )
+        assert view == "G" or (centers - radii).min() > -reach or name == "noise-spectral"
+    now = open_page("discs", gd_source=name, gd_view=view)
+    assert discs_picture(now)["point"] == -1 and len(now.metric) == 3
+
+
+def test_a_run_without_stored_discs_says_so(open_page, trained, tmp_path):
+    import shutil
+
+    shutil.copytree(trained / "moons-aol", tmp_path / "old")
+    kept = {k: v for k, v in runs.load(tmp_path / "old").spectra.items() if ".disc." not in k}
+    np.savez_compressed(tmp_path / "old" / "spectra.npz", **kept)
+    at = open_page("discs", root=tmp_path, gd_source="old", gd_point="50")
+    assert not at.error and "frames" not in discs_picture(at) and len(at.metric) == 3
+    assert any("kept no discs" in caption.value for caption in at.caption)
 
 
 @pytest.mark.parametrize("layer", ["aol", "sll", "cayley", "plain"])
@@ -135,7 +200,7 @@ def test_discs_of_runs(open_page, data, layer, view):
     if view == "T - G" and layer in ("cayley", "plain"):
         assert "has no T" in errors(at)[0]
         return
-    assert not at.error and len(charts(at)) == 2
+    assert not at.error and len(at.metric) == 3 and discs_picture(at)["cells"]
     if layer == "cayley":
         assert at.metric[0].value == "1"
 
@@ -149,7 +214,7 @@ OTHERS = [
 @pytest.mark.parametrize("name", OTHERS)
 def test_discs_and_spectra_of_every_other_row(open_page, name):
     at = open_page("discs", gd_source=name, gd_wave="3")
-    assert not at.error and len(charts(at)) == 2
+    assert not at.error and discs_picture(at)["numbers"]
     at = open_page("spectra", sp_runs=name)
     assert not at.error and charts(at)
     assert ("sandwich" in name) == any("linear part" in text.value for text in (*at.markdown, *at.info, *at.caption))
@@ -165,9 +230,9 @@ def test_the_train_page_offers_the_rows_that_fit_the_data(open_page):
 @pytest.mark.parametrize("row", ["aoc", "sandwich", "cayley"])
 def test_the_discs_of_an_orthogonal_convolution_are_those_of_the_frozen_layer(trained, row):
     """The Gram matrix at a frequency has the eigenvalues of the frozen layer there."""
-    gram = lessons.layer(trained / f"noise-{row}", 0, 3)
+    gram = grams.layer(trained / f"noise-{row}", 0, 3)
     inner = runs.load(trained / f"noise-{row}").model.double()
-    layer = next(m for m in inner if hasattr(m, "op")).freeze((lessons.GRID, lessons.GRID))
+    layer = next(m for m in inner if hasattr(m, "op")).freeze((grams.GRID, grams.GRID))
     halves = [layer.outer, layer.inner] if row == "sandwich" else [layer]
     F = np.eye(4)
     for half in halves:
@@ -183,8 +248,8 @@ def test_gram_at_a_frequency_is_that_of_the_layer(trained, layer):
     folder = trained / f"noise-{layer}"
     run = runs.load(folder)
     norms = []
-    for frequency in range(lessons.FREQUENCIES):
-        gram = lessons.layer(folder, 0, frequency)
+    for frequency in range(grams.FREQUENCIES):
+        gram = grams.layer(folder, 0, frequency)
         assert np.abs(gram.G - gram.G.conj().T).max() < 1e-12
         assert np.linalg.eigvalsh(np.diag(gram.t) - gram.G)[0] > -1e-9
         assert (lessons.discs(gram.G, gram.q, gram.t).left) > -1e-6, "the taps together cover every frequency"
@@ -217,52 +282,6 @@ def test_many_discs_are_thinned_to_those_that_matter():
     radii = np.arange(200.0)
     c, r, values, names = lessons.Discs(np.zeros(200), radii, np.zeros(200)).drawn("right")
     assert len(c) == len(r) == lessons.DRAWN and max(r) == 199 and names[-1] == 200 and len(values) == 200
-
-
-@pytest.mark.parametrize("kind", ["rank", "histogram"])
-@pytest.mark.parametrize("log", ["true", "false"])
-@pytest.mark.parametrize("progress", ["0", "50", "100"])
-@pytest.mark.parametrize("layer", ["all but the last", "1", "3"])
-def test_spectra_options(open_page, kind, log, progress, layer):
-    at = open_page("spectra", sp_kind=kind, sp_log=log, sp_progress=progress, sp_layer=layer)
-    names = {trace.get("name") for trace in charts(at)[0]["data"]}
-    assert {f"moons-aol{'' if progress == '100' else ', now'}"} <= names
-    assert ("moons-aol, epoch 0" in names) == (progress == "0")
-    assert not at.error
-
-
-def test_spectra_of_everything(open_page):
-    at = open_page("spectra", sp_runs=["noise-aol", "noise-sll", "noise-cayley", "noise-plain"])
-    assert not at.error and len(at.dataframe) == 2
-    assert set(at.dataframe[0].value["kind"]) == {"affine", "residual"}
-    assert {metric.label for metric in at.metric} == {"noise-aol", "noise-cayley", "noise-plain", "noise-sll"}
-
-
-def test_spectra_chips(open_page):
-    at = open_page("spectra")
-    for chip in [button.key for button in at.button]:
-        at = open_page("spectra")
-        at.button(chip).click().run()
-        assert not at.exception and not at.error and charts(at)
-        assert len(at.multiselect[0].value) == 1
-
-
-def test_no_run_chosen(open_page):
-    at = open_page("spectra")
-    at.multiselect[0].set_value([]).run()
-    assert not at.exception and not charts(at) and "Choose" in at.info[0].value
-
-
-def test_snapshots(trained):
-    run = runs.load(trained / "moons-aol")
-    assert list(run.spectra["epoch"]) == [0, 1, 2]
-    assert [history.snapshot(run, p) for p in (0, 49, 50, 99, 100)] == [0, 0, 1, 1, 2]
-    found = spectra(run.model, run.spec.input_shape)
-    last = history.then(run, found, 100)
-    assert [len(curve["values"]) for curve in last] == [64, 64]
-    assert np.allclose(last[0]["values"][0], found[0].values[0], rtol=1e-4)
-    before, after = history.distances(run, found)
-    assert before < 1e-3 < after
 
 
 @pytest.mark.parametrize("page", KEYS)

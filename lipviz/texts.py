@@ -1,0 +1,112 @@
+"""Explanations below the pictures of pages, in words and with the mathematics: (words, mathematics) each."""
+
+RADII = (
+    """
+#### What a curve says
+
+Each right answer of a test set has a **certified radius**: no change smaller than that alters it. Sort the answers by
+radius, and ask at each size how many are left: that is the curve. It starts at the clean accuracy and can only fall.
+
+A curve that starts high and falls fast belongs to a network that is often right by a hair. A curve that starts lower
+and
+falls slowly belongs to one that is sure of fewer answers. Which is better depends on the size you care about.
+
+The curve is a promise, not a measurement of attacks: below it, no attack of that size can succeed, whatever it does.
+Between the curve and the clean accuracy lies what nobody has proved either way.
+""",
+    """
+#### The radius
+
+For an input $x$ with label $y$, logits $s_j = w_j^\\top h(x) + b_j$ and a body $h$ that is $L$-Lipschitz in the l2
+norm,
+
+$$ r(x) = \\min_{j \\ne y} \\frac{s_y(x) - s_j(x)}{L \\, \\lVert w_y - w_j \\rVert} . $$
+
+Two logits cannot approach each other faster than $L \\lVert w_y - w_j \\rVert$ per unit of change, so none overtakes
+$s_y$ within $r(x)$ (Tsuzuku, Sato & Sugiyama, NeurIPS 2018). $L$ is the product of proved bounds of the layers, the
+logits are evaluated in float64 with a bound of their rounding errors, and $r$ is rounded down.
+
+Certified accuracy at $\\varepsilon$ is the share of test inputs with the right answer and $r(x) > \\varepsilon$. The
+interval beside it (Wilson, 95 %) speaks of other inputs drawn like these; the certificates themselves are not a matter
+of chance.
+""",
+)
+
+CERTIFY = (
+    """
+#### What the picture proves
+
+The straight line is the proof: the margin of the answer cannot fall faster than the line, whatever is done to the
+picture. The curve is what really happened to the margin on one way out. It may touch the line but never cross it. Where
+the line meets zero the proof ends: that size is the certified radius. Where the curve meets zero the answer changed.
+
+Certified means stable, not right: a network may be sure of a wrong answer, and a picture of something that it does not
+know gets an answer, and a radius, all the same.
+""",
+    """
+#### The line
+
+Let $m(x) = s_y(x) - s_j(x)$ be the margin over class $j$, with $s = W h(x) + b$ and $h$ $L$-Lipschitz. For every change
+$\\delta$,
+
+$$ m(x + \\delta) \\ge m(x) - L \\, \\lVert w_y - w_j \\rVert \\, \\lVert \\delta \\rVert_2 , $$
+
+so the answer stands while $\\lVert \\delta \\rVert_2 < m(x) / (L \\lVert w_y - w_j \\rVert)$ for every $j$. With rows
+of
+norm 1, $\\lVert w_y - w_j \\rVert \\le \\sqrt 2$ for orthogonal rows and at most $2$. $L$ is the product of the
+proved bounds
+of all layers but the last.
+
+Pixels lie in $[0, 1]$, $\\lVert \\delta \\rVert_2$ runs over all values of the picture, and clipping to $[0, 1]$ only
+makes a
+change smaller.
+""",
+)
+
+TRAIN = (
+    """
+#### What training does here
+
+The layers are 1-Lipschitz at every step, whatever the optimiser does: training can only choose *which* 1-Lipschitz
+function it is. The loss asks for a margin: a right answer by less than the margin still costs. Large margins give large
+radii, at the price of some accuracy; that trade is what the two curves show.
+
+`plain` layers have no constraint. Their bound is computed like any other, and grows while they learn; that is why their
+certified accuracy stays near zero.
+""",
+    """
+#### The loss
+
+With margin (offset) $u$ and temperature $\\tau$ the loss is
+
+$$ \\tau \\cdot \\mathrm{CE}\\big( (s - u\\, e_y) / \\tau,\\ y \\big), $$
+
+the cross entropy of the logits with $u$ taken off the right one (Prach & Lampert, ECCV 2022). For $\\tau \\to 0$ it
+becomes
+$\\max_{j \\ne y} (s_j - s_y + u)_+$. Adam, with a learning rate that rises over the first 30 % of the steps and then
+falls
+to 0. Certified accuracy is evaluated on held-out data with the bound of the whole network in float64.
+""",
+)
+
+LESSONS = (
+    """
+#### For teachers
+
+Every page of this app can become a task for a class. *Lesson link* at its end makes an address that sets a task and hides
+what would distract: controls, suggestions, text, numbers. The address also holds the state of the page as it is, so
+prepare the picture first, then make the link.
+
+The questions are checked by the page, not stored anywhere: nobody sees who answered what.
+""",
+    """
+#### What the course needs
+
+Matrices and eigenvalues, and that a norm is a length. The chain is short:
+
+1. If $W^\\top W \\le T$ with $T$ diagonal, then $x \\mapsto W T^{-1/2} x + b$ is 1-Lipschitz (lessons 4 and 5).
+2. Gershgorin's discs give such a $T$ without an eigenvalue (lesson 6).
+3. A composition of 1-Lipschitz maps is 1-Lipschitz, so a margin divided by a proved constant is a radius (1 to 3).
+4. What a layer loses, depth loses many times (lesson 7); without a proved constant the formula lies (lesson 8).
+""",
+)

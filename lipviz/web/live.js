@@ -1,0 +1,71 @@
+// A plotly chart that is updated in place: Plotly.react keeps what the visitor did to it, as long as uirevision stays.
+
+let library = null;
+
+/** Plotly itself, loaded once for the whole visit. */
+function plotly(address) {
+  if (!library) library = new Promise((good, bad) => {
+    const script = make(document.head, "script", { src: address });
+    script.onload = () => (window.Plotly ? good(window.Plotly) : bad(new Error("no Plotly in the file")));
+    script.onerror = () => bad(new Error("no answer"));
+  });
+  return library;
+}
+
+class Live {
+  constructor(root) {
+    this.root = root;
+    this.held = null; // the data that the picture is held at
+    this.bar = make(root, "div", { class: "bar", role: "group", "aria-label": "While the training goes on", hidden: "" });
+    this.follow = make(this.bar, "button", { type: "button", text: "Follow", onclick: () => this.hold(false) });
+    this.freeze = make(this.bar, "button", { type: "button", text: "Freeze", onclick: () => this.hold(true) });
+    this.said = make(this.bar, "span");
+    this.words = make(root, "p", { class: "wait", text: "Drawing …" });
+    this.place = make(root, "div", { role: "figure" });
+    // plotly listens to the window; a column can change its width without it
+    this.watch = new ResizeObserver(framed(() => { if (this.drawn && this.place.offsetWidth) window.Plotly.Plots.resize(this.place); }));
+    this.watch.observe(root);
+  }
+  update(component) {
+    const data = component.data;
+    const other = this.held && this.held.figure.layout.uirevision !== data.figure.layout.uirevision;
+    if (other || (this.held && this.held.dark !== data.dark)) this.held = null; // another run, other colours: follow again
+    this.data = data;
+    set(this.place, { "aria-label": data.alt });
+    this.place.style.minHeight = `${data.figure.layout.height}px`; // the page below does not jump when the chart comes
+    this.show();
+  }
+  hold(still) { this.held = still ? this.held ?? this.data : null; this.show(); }
+  show() {
+    const { now } = this.data, still = this.held;
+    set(this.bar, { hidden: now || still ? null : "" });
+    set(this.follow, { "aria-pressed": still ? "false" : "true" });
+    set(this.freeze, { "aria-pressed": still ? "true" : "false" });
+    set(this.said, { text: still ? `Held at ${still.now}; the training ${now ? `is at ${now}` : "is over"}.` : now });
+    this.draw(still ?? this.data);
+  }
+  async draw({ figure, config, script }) {
+    if (this.shown === figure) return;
+    this.shown = figure;
+    try {
+      const Plotly = await plotly(script);
+      if (this.shown !== figure) return; // a later update was faster
+      const drawing = Plotly.react(this.place, figure.data, figure.layout, config);
+      this.drawn = true; this.words.remove();
+      await drawing;
+    } catch (error) {
+      console.warn("lipviz: the chart could not be drawn:", error.message);
+      set(this.words, { text: "The chart could not be drawn: reload the page. Its numbers are in the file under Data.", role: "status" });
+      this.place.style.minHeight = "0";
+      if (!this.drawn) this.root.insertBefore(this.words, this.place);
+    }
+  }
+  close() { this.watch.disconnect(); if (this.drawn) window.Plotly.purge(this.place); }
+}
+
+export default function (component) {
+  picture(component, Live);
+  const parent = component.parentElement;
+  // also called for an update that another one overtook, while the picture is still on the page
+  return () => { if (!parent.isConnected && instances.has(parent)) { instances.get(parent).close(); instances.delete(parent); } };
+}

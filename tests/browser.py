@@ -1,0 +1,105 @@
+"""What the browser tests share; their fixtures are in conftest.py."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+MARKS = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install it to run the browser journeys"),
+    pytest.mark.xdist_group("browser"),
+]
+
+
+def serve(runs):
+    """Start the app on a free port of this machine, with `runs` for its runs: (address, process), once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "LIPVIZ_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless=true",
+               "--server.address=127.0.0.1"]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=2)
+            break
+        except OSError:
+            time.sleep(0.3)
+    return address, process
+
+
+class Visits:
+    """Fresh visitors of the app at `address`, and what their browsers did."""
+
+    def __init__(self, browser, address):
+        self.browser, self.address = browser, address
+        self.contexts, self.hosts, self.errors = [], set(), []
+
+    def __call__(self, path="/", scheme="light", width=1280, height=800, **options):
+        """A visitor who opened the page of that path; she waits until it is drawn."""
+        page = self.stranger(scheme, width, height, **options)
+        page.goto(path)
+        settled(page)
+        return page
+
+    def stranger(self, scheme="light", width=1280, height=800, **options):
+        """A visitor who has opened no page yet."""
+        size = {"width": width, "height": height}
+        context = self.browser.new_context(base_url=self.address, color_scheme=scheme, viewport=size, **options)
+        context.set_default_timeout(60_000)
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: self.hosts.add(re.sub(r"^(\w+://[^/]+).*", r"\1", request.url)))
+        page.on("pageerror", lambda error: self.errors.append(f"{page.url}: {error}"))
+        page.on("console", lambda message: self._heard(page, message))
+        return page
+
+    def _heard(self, page, message):
+        # a deep link makes Streamlit ask for /page/_stcore/... first: two 404s, then it asks at the right place
+        harmless = "404" in message.text and re.search(r"/\w+/_stcore/", message.location.get("url", ""))
+        if message.type == "error" and not harmless:
+            self.errors.append(f"{page.url}: {message.text}")
+
+    def close(self):
+        """End all visits: no traceback was shown, nothing was asked of another host, no error was logged."""
+        shown = [page.url for context in self.contexts for page in context.pages if "Traceback" in page.content()]
+        for context in self.contexts:
+            context.close()
+        own = (self.address, self.address.replace("http", "ws"), "data:", "blob:")
+        assert not shown
+        assert not {host for host in self.hosts if not host.startswith(own)}, "a request to another host"
+        assert not self.errors
+
+
+def settled(page):
+    """Wait until the page has been drawn to its end."""
+    page.wait_for_selector("[data-testid='stAppViewContainer'] h1")
+    page.wait_for_function("!document.querySelector('[data-test-script-state=\"running\"]')")
+    page.wait_for_timeout(400)
+    assert page.get_by_text("Something went wrong").count() == 0
+
+
+def figure(page, name):
+    """What plotly holds in the nth chart of the page: its traces."""
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    return page.evaluate(
+        "n => JSON.parse(JSON.stringify(document.querySelectorAll('.js-plotly-plot')[n].data.map("
+        "t => ({name: t.name ?? '', x: Array.from(t.x?._inputArray ?? t.x ?? [])}))))",
+        name,
+    )

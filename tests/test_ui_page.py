@@ -1,0 +1,79 @@
+"""The frame of every page: tasks, what a lesson link hides, links, and the code behind the pictures."""
+
+from pathlib import Path
+
+import pytest
+from shipped import CHECKPOINTS, NAMES
+from streamlit.testing.v1 import AppTest
+
+from lipviz import snippets, ui_page
+
+ROOT = Path(__file__).parents[1]
+SHELL = ROOT / "lipviz" / "shell.py"
+PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py") if path.stem != "home")
+
+
+def opened(page, **parameters):
+    at = AppTest.from_file(SHELL, default_timeout=60)
+    at.switch_page(f"../pages/{page}.py")
+    for key, value in parameters.items():
+        at.query_params[key] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def styles(at):
+    return [block.proto.body for block in at.get("html") if "<style>" in block.proto.body]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_lesson_link_hides_and_sets_a_task(page):
+    at = opened(page, hide="controls,words,EVIL", task="Make the **red** disc $touch$ zero. <script>", v="1")
+    [style] = styles(at)
+    assert "part_controls" in style and "part_words" in style and "EVIL" not in style and "part_chips" not in style
+    task = next(info.value for info in at.info if "Your task" in info.value)
+    assert "\\*\\*red" in task and "\\<script" in task
+    assert not any("another version" in caption.value for caption in at.caption)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("version", ["99", "", "EVIL", "-1"])
+def test_a_link_of_another_version_still_opens(page, version):
+    at = opened(page, v=version, hide=",,,", task="  ")
+    assert any("another version" in caption.value for caption in at.caption)
+    assert not styles(at) and not any("Your task" in info.value for info in at.info)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_has_its_parts(page):
+    source = (ROOT / "pages" / f"{page}.py").read_text()
+    assert "ui_page.begin(" in source and "ui_page.finish(" in source and "ui_page.depths(" in source
+    assert "ui.try_this(" in source
+
+
+def test_a_part_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="a page has the parts"):
+        ui_page.part("footer")
+
+
+def run(code, monkeypatch, folder, capsys):
+    monkeypatch.chdir(folder)
+    exec(compile(code, "code", "exec"), {})
+    return capsys.readouterr().out
+
+
+def test_code_of_radii(monkeypatch, tmp_path, capsys):
+    (tmp_path / "checkpoints").symlink_to(CHECKPOINTS)
+    said = run(snippets.radii([f"checkpoints/{name}" for name in NAMES[:2]], 0.1), monkeypatch, tmp_path, capsys)
+    assert said.count("certified at 0.1000") == 2 and (tmp_path / "radii.html").stat().st_size > 1e6
+
+
+def test_code_of_a_certificate(monkeypatch, tmp_path, capsys):
+    said = run(snippets.certify(str(CHECKPOINTS / NAMES[0])), monkeypatch, tmp_path, capsys)
+    assert "no change of l2 norm below" in said
+
+
+def test_code_of_training(monkeypatch, tmp_path, capsys):
+    said = run(snippets.train("moons", "aol", 8, 1, 0), monkeypatch, tmp_path, capsys)
+    assert "accuracy" in said and (tmp_path / "runs" / "mine" / "run.json").exists()
