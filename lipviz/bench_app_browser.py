@@ -26,7 +26,7 @@ PROTOCOL = {
     "first element": f"First element: from navigation to the moment the title is in the page, {VISITS} visits each; "
     "first visit with an empty browser, next visit with what it has kept. Quartiles in brackets.",
     "bytes": "Bytes: gzip, an empty browser, until the page is drawn; those of HTTP as they come over the wire, those "
-    "of the websocket before its compression. 1 MB is 10^6 bytes.",
+    "of the websocket before its compression. 1 MB is 10^6 bytes. A page without a line on other hosts asked none.",
     "slider": f"Slider: {PRESSES} presses of an arrow key, from the key to the last change of the charts, which then "
     "stand still for half a second.",
     "drag": f"Drag: one pointer move in every frame of the screen, {MOVES} moves; a headless browser draws 60 frames a "

@@ -310,8 +310,11 @@ def _tightness(options: argparse.Namespace) -> None:
 
 
 def _speed(options: argparse.Namespace) -> None:
+    import signal
+
     from lipviz import bench_app, bench_report
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server it started ends too
     bench_report.check(markdown=options.markdown)
     found = bench_app.measure(options.only, options.clients, options.seconds)
     lines = bench_app.protocol(found, options.clients, options.seconds)

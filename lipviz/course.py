@@ -78,7 +78,10 @@ def best_edge() -> float:
 
 
 CONDITION_W = "1.2 0.8; -0.3 0.6"
-CONDITION = {"cd_view": "2 neurons", "cd_w11": 1.2, "cd_w12": 0.8, "cd_w21": -0.3, "cd_w22": 0.6}
+CONDITION: dict[str, str | float | int] = {
+    **{"cd_view": "2 neurons", "cd_w11": 1.2, "cd_w12": 0.8},
+    **{"cd_w21": -0.3, "cd_w22": 0.6},
+}
 
 LESSONS = (
     Lesson(

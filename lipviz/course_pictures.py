@@ -17,16 +17,16 @@ def picture(number: int, dark: bool = False) -> str:
     return f'<img alt="" src="data:image/svg+xml,{quote(svg)}" style="width: 100%; max-height: 8rem">'
 
 
-def _circle(x: float, y: float, r: float, stroke: str, extra: str = "") -> str:
+def _circle(x: float | int, y: float | int, r: float | int, stroke: str, extra: str = "") -> str:
     return f'<circle cx="{x}" cy="{y}" r="{r}" fill="none" stroke="{stroke}" stroke-width="2" {extra}/>'
 
 
-def _line(points: Sequence[tuple[float, float]], stroke: str, extra: str = "") -> str:
+def _line(points: Sequence[tuple[float | int, float | int]], stroke: str, extra: str = "") -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline points="{path}" fill="none" stroke="{stroke}" stroke-width="2" {extra}/>'
 
 
-def _cross(x: float, y: float, stroke: str) -> str:
+def _cross(x: float | int, y: float | int, stroke: str) -> str:
     return _line([(x - 3, y - 3), (x + 3, y + 3)], stroke) + _line([(x - 3, y + 3), (x + 3, y - 3)], stroke)
 
 

@@ -14,9 +14,9 @@ BEST = "smallest trace"
 # where a name stands beside its point: anchor, shift to the right, shift up; "" is the smallest trace
 PLACES = {
     "aol": ("left", 9, 9),
-    "sll": ("right", -9, 0),
+    "sll": ("right", -9, 10),
     "cpl": ("left", 9, -12),
-    "": ("right", -9, 3),
+    "": ("right", -9, -14),
     "sr": ("left", 9, 0),
 }
 
@@ -103,7 +103,7 @@ def region(
     scene: dict[str, Any] = {f"{x}axis": {**axis, "title": {"text": f"t{i + 1}"}} for i, x in enumerate("xyz")}
     scene["annotations"] = [{"bgcolor": rgba(ink.paper, 0.6), "font": {"size": 13}, **note} for note in named]
     scene |= {"dragmode": "turntable", "aspectmode": "cube"}
-    scene["camera"] = {"eye": {"x": 1.65, "y": 0.85, "z": 0.55}, "center": {"x": 0, "y": 0, "z": -0.12}}
+    scene["camera"] = {"eye": {"x": 1.8, "y": 0.95, "z": 0.6}, "center": {"x": 0, "y": 0, "z": -0.12}}
     fig.update_layout(scene=scene, showlegend=False)
     return fig
 

@@ -86,8 +86,8 @@ def notice(setup: Setup, frames: Sequence[Any], shares: Sequence[float | None], 
         )
     start = "A stored example, trained for " + f"{frame.step} steps. " if stored else ""
     return (
-        f"{start}No circle crosses the boundary, however you drag. At eps {eps:g}, {100 * sure:.0f} % of the points "
-        f"are right and certified; {100 * clean:.0f} % are right."
+        f"{start}No circle crosses the boundary, however you drag. At eps {eps:g}, {100 * sure:.3g} % of the points "
+        f"are right and certified; {100 * clean:.3g} % are right."
     )
 
 
@@ -136,6 +136,7 @@ certified = (right & (found.radius >= {eps!r})).double().mean().item()
 print(f"clean {{right.double().mean():.3f}}, certified at {eps!r}: {{certified:.3f}}")
 radius = lipviz.certify(session.model, torch.tensor([{list(probe)!r}], dtype=torch.float64)).radius.item()
 print(f"no change smaller than {{radius:.4f}} alters the answer at {tuple(probe)!r}")
-figure = go.Figure(go.Scatter(x=points.x[:, 0], y=points.x[:, 1], mode="markers", marker={{"color": found.radius.numpy()}}))
+colour = {{"color": found.radius.numpy()}}
+figure = go.Figure(go.Scatter(x=points.x[:, 0], y=points.x[:, 1], mode="markers", marker=colour))
 figure.update_yaxes(scaleanchor="x").write_html("points.html", config={{"showSendToCloud": False}})
 """

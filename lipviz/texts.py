@@ -93,7 +93,8 @@ LESSONS = (
     """
 #### For teachers
 
-Every page of this app can become a task for a class. *Lesson link* at its end makes an address that sets a task and hides
+Every page of this app can become a task for a class. *Lesson link* at its end makes an address that sets a task and
+hides
 what would distract: controls, suggestions, text, numbers. The address also holds the state of the page as it is, so
 prepare the picture first, then make the link.
 

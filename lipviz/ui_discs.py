@@ -79,7 +79,7 @@ def example(controls: "DeltaGenerator", aside: "DeltaGenerator", view: str) -> S
         ]
         # drawn for every rule: a number of T that is dragged writes here
         typed = st.text_input("Your own T", key="gd_t", placeholder="the numbers of AOL", max_chars=300, **BOUND)
-        own = typed if name == "own" else ""
+        own = typed if name == "own" and view == "T - G" else ""
     G, q = W.T @ W, lessons.powers(exponents)
     rule = "AOL" if name == "own" else name
     t = lessons.diagonal_from_text(own, len(G)) if own.strip() else lessons.rule(rule, G, q)

@@ -112,10 +112,10 @@ def controls(data: str) -> tuple[list[Setup], tuple[Any, ...]]:
             more = _more(data)
     setup = Setup(row, int(depth or 2), int(width), seed=more["seed"], rate=more["rate"], batch=more["batch"])
     if wave:
-        setup = replace(setup, mode="wave", gamma=float(gamma))
+        setup = replace(setup, mode="wave", gamma=float(gamma or 5))
     else:
         setup = replace(setup, margin=margin, temperature=more["temperature"])
-    setups = [setup] if twin == NOTHING else [setup, replace(setup, layer=titles[twin])]
+    setups = [setup] if twin not in titles else [setup, replace(setup, layer=titles[twin])]
     source = ("own", 0) if data == "own" else (data, *(more[name] for name in ("classes", "n", "noise", "draw")))
     return setups, ("wave",) if wave else source
 
@@ -133,7 +133,9 @@ def _more(data: str) -> dict[str, Any]:
     right.segmented_control("Speed", list(SPEEDS), default="normal", required=True, key="pg_speed", **BOUND)
     st.caption("Points")
     left, right = st.columns(2)
-    found["classes"] = left.segmented_control("Classes", [2, 3], default=2, required=True, key="pg_classes", **BOUND)
+    found["classes"] = (
+        left.segmented_control("Classes", [2, 3], default=2, required=True, key="pg_classes", **BOUND) or 2
+    )
     found["n"] = right.select_slider("Points", [50, 100, 300, 1000, 3000, 10000], 300, key="pg_n", **BOUND)
     found["noise"] = left.slider("Noise", 0.0, 0.5, 0.1, 0.05, key="pg_noise", **BOUND)
     found["draw"] = right.number_input("Seed of the points", 0, 9999, 0, key="pg_draw", **BOUND) or 0
@@ -151,7 +153,7 @@ def exact() -> tuple[tuple[float, float], float, str]:
         y = right.number_input("Probe, y", -12.0, 12.0, PROBE[1], 0.05, "%.4f", key="pg_y", **BOUND)
         eps = left.number_input("eps", 0.0, LEVELS[-1], EPS, 0.01, "%.3f", key="pg_eps", **BOUND)
         view = right.selectbox("View", VIEWS, key="pg_view", **BOUND)
-    return (float(x or 0.0), float(y or 0.0)), float(eps or 0.0), str(view)
+    return (float(x or 0.0), float(y or 0.0)), float(eps or 0.0), str(view or VIEWS[0])
 
 
 def choices() -> dict[str, str]:
@@ -227,7 +229,8 @@ def finish(setups: Sequence[Setup], source: tuple[Any, ...]) -> None:
     now, names = trainings.live(), ("name", "classes", "n", "noise", "seed")
     if now is None:
         return
-    place = (st.session_state.get("pg_x", PROBE[0]), st.session_state.get("pg_y", PROBE[1]))
+    kept = st.session_state
+    place = (float(kept.get("pg_x") or 0.0), float(kept.get("pg_y") or 0.0))
     drawn = None if source[0] == "own" else dict(zip(names, source, strict=False))
-    text = code(setups[0], drawn, now.nets[0].frame.step, place, st.session_state.get("pg_eps", EPS))
+    text = code(setups[0], drawn, now.nets[0].frame.step, place, float(kept.get("pg_eps") or 0.0))
     ui_page.finish(text, "points.csv", to_csv(now.points))

@@ -59,8 +59,7 @@ with left:
         bind="query-params",
     )
     step = ui_pictures.STEPS.index(eps)
-    names = [answer.run.name for answer in answers]
-    shown = names[0]
+    shown = (names := [answer.run.name for answer in answers])[0]
     if len(names) > 1:
         shown = st.segmented_control("Seen by", names, default=shown, required=True, key="ci_seen", bind="query-params")
     walks = [ui_pictures.walk(answer, way) for answer in answers]
@@ -77,6 +76,5 @@ with ui_page.part("numbers"):
     ui.table(rows, "answers")
 st.caption("Each network is led its own way: towards its own nearest class, along the gradient of its own margin.")
 ui_page.depths(*texts.CERTIFY)
-ui_page.finish(
-    snippets.certify(ui.shown_path(answers[focus].run)), "margins.csv", partial(ui_pictures.csv, answers, walks)
-)
+code = snippets.certify(ui.shown_path(answers[focus].run))
+ui_page.finish(code, "margins.csv", partial(ui_pictures.csv, answers, walks))

@@ -37,7 +37,7 @@ st.html(style("pg_data") + STYLE)
 from lipviz import playground_words, ui_playground  # noqa: E402  the title stands before torch comes
 
 with rest:
-    setups, source = ui_playground.controls(str(data))
+    setups, source = ui_playground.controls(data or "moons")
 with ui.in_words(stop=True):
     ui_playground.show(setups, source)
 base = {"pg_data": "moons", "pg_layer": "SLL", "pg_with": "nothing", "pg_margin": 0.3, "pg_view": "decision"}

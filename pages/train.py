@@ -32,9 +32,8 @@ def live(folder: str, was_active: bool) -> None:
 
 def overview(was_busy: bool) -> None:
     """The table, drawn again every two seconds while anything trains or waits."""
-    found = jobs.listing(root)
-    ui.table([jobs.row(run) for run in found], "runs")
-    if was_busy and not any(jobs.active(run) for run in found):
+    ui.table([jobs.row(run) for run in jobs.listing(root)], "runs")
+    if was_busy and not any(jobs.active(run) for run in jobs.listing(root)):
         st.rerun()
 
 

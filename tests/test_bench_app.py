@@ -221,7 +221,9 @@ def test_two_visitors_for_two_seconds(monkeypatch):
     with pytest.raises(OSError):
         bench_app.urllib.request.urlopen(server.address, timeout=2)
     (tick,) = (line for line in rows if line["what"].startswith("tick, all: 2 clients"))
-    assert re.fullmatch(r"median \d+ ms, 95th percentile \d+ ms, longest \d+ ms, of 4", tick["measured"])
+    assert re.fullmatch(
+        r"median \d+ ms, 95th percentile \d+ ms, longest \d+ ms, of [1-4](; .* over)?", tick["measured"]
+    )
     assert tick["aim"] == "150 ms" and not any("errors" in line["what"] for line in rows)
     assert "does not exist" in lost[0]["measured"]
     assert server.address.startswith("http://127.0.0.1:")

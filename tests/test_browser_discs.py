@@ -43,6 +43,17 @@ def drawn(page):
     )
 
 
+def sent_by(page):
+    """All that the page sends to the server from now on."""
+    sent = []
+
+    def heard(payload):
+        sent.append(payload)
+
+    page.on("websocket", lambda socket: socket.on("framesent", heard))
+    return sent
+
+
 def drag(page, selector, dx, dy, moves=20, let_go=True):
     box = page.locator(selector).first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -63,8 +74,7 @@ def numbers(page):
 
 def test_dragging_moves_every_disc_and_no_cross_and_asks_the_server_once(visit):
     page = visit.stranger()
-    sent = []
-    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    sent = sent_by(page)
     page.goto("/discs")
     settled(page)
     before, count = drawn(page), len(sent)
@@ -221,8 +231,7 @@ def test_rows_and_discs_light_each_other(visit):
 
 def test_the_training_is_played_in_the_browser(visit):
     page = visit.stranger()
-    sent = []
-    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    sent = sent_by(page)
     page.goto("/discs?gd_source=small")
     settled(page)
     page.locator(".discs .plane svg").wait_for()

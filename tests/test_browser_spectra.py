@@ -19,7 +19,11 @@ ONE = "/spectra?sp_runs=cifar10-aol&sp_layer=1"
 def sent(visit):
     """A visitor on the page, and the list of what her browser sends to the server from now on."""
     page, messages = visit.stranger(), []
-    page.on("websocket", lambda socket: socket.on("framesent", messages.append))
+
+    def remember(data):  # playwright takes no builtin
+        messages.append(data)
+
+    page.on("websocket", lambda socket: socket.on("framesent", remember))
     page.goto(ONE)
     settled(page)
     page.wait_for_selector(".slider-rail-touch-rect")
@@ -62,7 +66,7 @@ def test_scrubbing_needs_no_server_and_keeps_the_zoom(sent):
     assert not messages, "the server was asked"
 
 
-def test_play_and_pause(sent):
+def test_play_and_pause(sent, visit):
     page, messages = sent
     box = rail(page)
     page.mouse.click(box["x"] + 4, box["y"] + box["height"] / 2)
@@ -75,6 +79,11 @@ def test_play_and_pause(sent):
     assert 0 < paused["active"] < 6
     page.wait_for_timeout(1000)
     assert page.evaluate(STATE) == paused and not messages
+    # plotly rejects the promise of an animation that is interrupted, with no reason given, and nobody waits for it:
+    # this one line in the console is known, any other error still fails the visit
+    known = [error for error in visit.errors if error.endswith(": undefined")]
+    assert len(known) <= 1
+    visit.errors[:] = [error for error in visit.errors if error not in known]
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])

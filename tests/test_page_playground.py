@@ -16,9 +16,29 @@ from lipviz.points import sample, to_csv
 
 SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
 NONSENSE = ["", "EVIL", "-1", "1e99", "<script>alert(1)</script>", "nan"]
-KEYS = (
-    "data layer with margin depth width rate t batch seed until speed classes n noise draw x y eps view gamma".split()
-)
+KEYS = [
+    "data",
+    "layer",
+    "with",
+    "margin",
+    "depth",
+    "width",
+    "rate",
+    "t",
+    "batch",
+    "seed",
+    "until",
+    "speed",
+    "classes",
+    "n",
+    "noise",
+    "draw",
+    "x",
+    "y",
+    "eps",
+    "view",
+    "gamma",
+]
 
 
 class Trainer:
@@ -28,6 +48,7 @@ class Trainer:
         self.sessions, self.lost, self.calls = {}, False, []
 
     def open(self, setup, points=None):
+        """A session."""
         self.calls.append("open")
         self.lost = False
         name = str(len(self.sessions))
@@ -40,25 +61,31 @@ class Trainer:
         return self.sessions[name]
 
     def play(self, id, until=None, speed=None):
+        """Let it run."""
         self.calls.append("play")
         self._of(id).state, self.until = "running", until
 
     def pause(self, id):
+        """Let it rest."""
         self._of(id).state = "paused"
 
     def step(self, id, n=1):
+        """Train at once."""
         self._of(id).step(n)
 
     def reset(self, id, setup=None, points=None):
+        """Begin anew."""
         old = self._of(id)
         self.sessions[id] = Session(old.setup, old.points)
 
     def replace(self, id, points):
+        """Go on with other points."""
         state = self._of(id).state
         self._of(id).replace(points)
         self._of(id).state = state
 
     def poll(self, id, since=-1):
+        """Ten steps, and the frame."""
         session = self._of(id)
         if session.state == "running":
             session.step(10)
@@ -66,6 +93,7 @@ class Trainer:
         return session.frame()
 
     def close(self, id):
+        """Forget it."""
         self.sessions.pop(id, None)
 
 

@@ -240,7 +240,7 @@ function nearest(breaks, x, y) {
 }
 
 /** The nearest place of another answer found from (x, y): from the nearest of `breaks` on, by turning and bisection. */
-function breakOf(network, breaks, x, y, label, radius, rounds = 9) {
+function breakOf(network, breaks, x, y, label, radius, rounds = 7) {
   const start = nearest(breaks, x, y);
   if (start.at < 0) return null;
   let angle = Math.atan2(breaks[start.at + 1] - y, breaks[start.at] - x), turn = 0.25;
@@ -258,7 +258,7 @@ function along(network, x, y, angle, label, least, most) {
   if (network.label(x + most * dx, y + most * dy) === label) return Infinity;
   let low = Number.isFinite(least) ? Math.min(least, most) : 0, high = most;
   if (network.label(x + low * dx, y + low * dy) !== label) low = 0;
-  for (let step = 0; step < 26 && high - low > 1e-9; step++) {
+  for (let step = 0; step < 22 && high - low > 1e-6 * high; step++) {
     const t = (low + high) / 2;
     if (network.label(x + t * dx, y + t * dy) === label) low = t; else high = t;
   }
