@@ -176,13 +176,6 @@ def outline(
     )
 
 
-def circles(c: NDArray, r: NDArray) -> dict[str, Any]:
-    """All circles as one line, NaN between them: a hundred shapes would take a hundred times as long."""
-    angle = np.append(np.linspace(0.0, 2 * np.pi, 121), np.nan)
-    x, y = c[:, None] + r[:, None] * np.cos(angle), r[:, None] * np.sin(angle)
-    return {"x": x.ravel(), "y": y.ravel(), "mode": "lines", "hoverinfo": "skip"}
-
-
 def right_end(runs: Sequence[Mapping[str, Any]], marks: Sequence[int]) -> float:
     """Right end of the radius axis: the largest finite radius of a correct image, at least the first mark."""
     radii = [np.asarray(run["radius"], dtype=float)[np.asarray(run["correct"], dtype=bool)] for run in runs]

@@ -19,7 +19,6 @@ from lipviz.drawing import (
     MARKS,
     STYLE,
     certified_steps,
-    circles,
     config,
     figure,
     layout,
@@ -30,88 +29,8 @@ from lipviz.drawing import (
     rules,
 )
 
-__all__ = ["DARK", "LIGHT", "STYLE", "certified_curve", "config", "gershgorin", "margin_line", "matrix"]
+__all__ = ["DARK", "LIGHT", "STYLE", "certified_curve", "config", "margin_line"]
 __all__ += ["radius_histogram", "training"]
-
-
-def gershgorin(
-    centers: ArrayLike,
-    radii: ArrayLike,
-    eigenvalues: ArrayLike,
-    edge: float | None = None,
-    title_x: str = "real part",
-    dark: bool = False,
-    side: str = "right",
-    numbers: Sequence[int] | None = None,
-) -> go.Figure:
-    """Discs |z - centers_i| <= radii_i, eigenvalues as crosses, and a line at the bound `edge`.
-
-    The disc that reaches furthest to `side` ("right" or "left") is drawn thicker and named. `numbers` are what
-    the discs are called, 1, 2, ... if not given.
-    """
-    c, r = np.real(np.asarray(centers)), np.asarray(radii, dtype=float)
-    names = [str(i) for i in (range(1, len(c) + 1) if numbers is None else numbers)]
-    end = int(np.argmax(c + r) if side == "right" else np.argmin(c - r))
-    palette, ink = DARK if dark else LIGHT, INK[dark]
-    fig = figure(dark, 460, title_x, "imaginary part")
-    line = {"color": palette[0], "width": 1.2}
-    fig.add_scatter(**circles(c, r), name="discs", fill="toself", fillcolor=rgba(palette[0], 0.1), line=line)
-    bold = line | {"color": palette[4], "width": 3.5}
-    fig.add_scatter(**circles(c[[end]], r[[end]]), name=f"disc {names[end]} reaches furthest {side}", line=bold)
-    fig.add_scatter(
-        x=c,
-        y=r,
-        mode="markers+text" if len(c) <= 12 else "markers",  # more numbers would hide the discs
-        text=names,
-        textposition="top center",
-        customdata=np.stack([c - r, c + r, r], axis=-1),
-        hovertemplate="disc %{text}: center %{x:.4g}, radius %{customdata[2]:.4g}<br>"
-        "from %{customdata[0]:.4g} to %{customdata[1]:.4g}<extra></extra>",
-        marker={"color": palette[0], "size": 4},
-        showlegend=False,
-    )
-    values = np.real(np.asarray(eigenvalues))
-    fig.add_scatter(
-        x=values,
-        y=np.zeros(len(values)),
-        name="eigenvalues",
-        mode="markers",
-        marker={"symbol": "x-thin", "size": 11, "line": {"width": 2.5, "color": ink.text}},
-        hovertemplate="eigenvalue %{x:.5g}<extra></extra>",
-    )
-    bound = [] if edge is None else [(float(edge), f"bound {edge:.4g}", "dash", palette[4])]
-    lines = [(0.0, "zero", "dot", ink.strong), *bound]
-    rules(fig, lines)
-    ends = [*(c - r), *(c + r), *(value for value, *_ in lines)]
-    pad = 0.04 * (max(ends) - min(ends)) or 1.0
-    fig.update_xaxes(range=[min(ends) - pad, max(ends) + pad])
-    fig.update_yaxes(scaleanchor="x", scaleratio=1, zeroline=True)  # a disc drawn as an ellipse would be false
-    return fig
-
-
-def matrix(values: ArrayLike, labels: Sequence[str] | None = None, dark: bool = False) -> go.Figure:
-    """Heat map of a small matrix, its numbers in the cells, colours symmetric about 0."""
-    z = np.asarray(values, dtype=float)
-    names = [list(labels) if labels else [str(i + 1) for i in range(n)] for n in z.shape]
-    palette, ink = DARK if dark else LIGHT, INK[dark]
-    top = float(np.abs(z).max(initial=0.0)) or 1.0
-    fig = figure(dark, 380, "column", "row")
-    fig.add_heatmap(
-        z=z,
-        x=names[1],
-        y=names[0],
-        zmin=-top,
-        zmax=top,
-        colorscale=[[0, palette[4]], [0.5, ink.paper], [1, palette[0]]],
-        texttemplate="%{z:.3g}" if max(z.shape) <= 12 else None,
-        hovertemplate="row %{y}, column %{x}: %{z:.5g}<extra></extra>",
-        colorbar={"thickness": 12, "outlinewidth": 0},
-        xgap=1,
-        ygap=1,
-    )
-    fig.update_xaxes(type="category", constrain="domain", showgrid=False)
-    fig.update_yaxes(type="category", autorange="reversed", scaleanchor="x", constrain="domain", showgrid=False)
-    return fig
 
 
 def certified_curve(

@@ -264,12 +264,18 @@ class Session:
         )
 
 
-def probe(source: Session | Frame, x: ArrayLike) -> dict[str, Any]:
+def certifier(source: Session | Frame) -> Certifier:
+    """The network of a session, or of one frame of it, frozen and bounded in float64."""
+    return Certifier(source.model if isinstance(source, Session) else _restored(source), (2,))
+
+
+def probe(source: Session | Frame, x: ArrayLike, known: Certifier | None = None) -> dict[str, Any]:
     """What `certify` proves at one point, in float64, from the stored weights: label, radius, margin, logits, bounds.
 
     Args:
         source: a session, or one frame of it.
         x: two numbers.
+        known: its `certifier`, where there is one already: to build it takes most of the time.
 
     Raises:
         ValueError: not a point, or a network of the wave, which has no classes.
@@ -282,15 +288,15 @@ def probe(source: Session | Frame, x: ArrayLike) -> dict[str, Any]:
         point = torch.full((1, 2), math.nan)
     if not point.isfinite().all():
         raise ValueError(f"a point of the plane is two finite numbers, got {str(x)[:60]}")
-    certifier = Certifier(source.model if isinstance(source, Session) else _restored(source), (2,))
-    found = certifier(point)
+    known = known or certifier(source)
+    found = known(point)
     return {
         "label": int(found.label[0]),
         "radius": float(found.radius[0]),
         "margin": float(found.margin[0]),
         "logits": found.logits[0].tolist(),
-        "lipschitz": certifier.body,
-        "bound": certifier.bound.value,
+        "lipschitz": known.body,
+        "bound": known.bound.value,
     }
 
 

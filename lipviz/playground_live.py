@@ -16,7 +16,8 @@ import streamlit as st
 import torch
 
 from lipviz import ui, ui_canvas, worker
-from lipviz.playground import Frame, Session, Setup, evaluate, radii
+from lipviz.certify import Certifier
+from lipviz.playground import Frame, Session, Setup, certifier
 from lipviz.points import Points, from_csv, from_message, sample
 
 KEY = "pg_map"
@@ -39,6 +40,28 @@ class Net:
     frame: Frame
     history: list[list[Any]] = field(default_factory=list)  # [step, clean, shares at LEVELS]
     id: str | None = None  # None: not in the worker, the stored example
+    kept: tuple[Any, ...] = ()  # the last frame with its certifier; the last points with what was measured on them
+
+    def certifier(self) -> Certifier:
+        """The network of the frame, frozen and bounded; built once for a frame."""
+        if not self.kept or self.kept[0] is not self.frame:
+            self.kept = (self.frame, certifier(self.frame), None, None)
+        return self.kept[1]
+
+    def measured(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        """(whether it is right, certified radius) of evenly spaced points, at most MEASURED; once for a frame."""
+        known = self.certifier()
+        if self.kept[2] is not points:
+            at = np.unique(np.linspace(0, len(points.y) - 1, min(MEASURED, len(points.y))).astype(int))
+            found = known(torch.from_numpy(points.x[at]))
+            right = found.label.numpy() == points.y[at]
+            self.kept = (self.frame, known, points, (right, found.radius.numpy()))
+        return self.kept[3]
+
+    def share(self, points: Points, eps: float) -> float:
+        """Certified accuracy at eps."""
+        right, radius = self.measured(points)
+        return float((right & (radius >= eps)).mean())
 
 
 @dataclass
@@ -202,29 +225,11 @@ def _note(net: Net, points: Points) -> None:
     if net.setup.mode == "wave":
         net.history.append([net.frame.step, 0.0, [0.0]])
     else:
-        clean, shares = course(net.frame, points)
-        net.history.append([net.frame.step, round(clean, 3), [round(float(s), 3) for s in shares]])
+        right, _ = net.measured(points)
+        shares = [round(net.share(points, level), 3) for level in LEVELS]
+        net.history.append([net.frame.step, round(float(right.mean()), 3), shares])
     if len(net.history) > ROWS:
         net.history[:] = [*net.history[:-1:2], net.history[-1]]
-
-
-def course(frame: Frame, points: Points) -> tuple[float, list[float]]:
-    """(share of points that are right, shares that are right with a radius of at least each of LEVELS)."""
-    right, radius = measured(frame, points)
-    return float(right.mean()), [float((right & (radius >= level)).mean()) for level in LEVELS]
-
-
-def share(frame: Frame, points: Points, eps: float) -> float:
-    """Certified accuracy at eps."""
-    right, radius = measured(frame, points)
-    return float((right & (radius >= eps)).mean())
-
-
-def measured(frame: Frame, points: Points) -> tuple[np.ndarray, np.ndarray]:
-    """(whether it is right, radius) of evenly spaced points, at most MEASURED, in float64."""
-    kept = np.unique(np.linspace(0, len(points.y) - 1, min(MEASURED, len(points.y))).astype(int))
-    x, y = points.x[kept], points.y[kept]
-    return evaluate(frame.ops, x).argmax(1) == y, radii(frame.ops, x, frame.lipschitz)
 
 
 def take_points() -> None:

@@ -41,7 +41,6 @@ def shell() -> None:
             # an address that follows the file, not the title, outlives a change of words
             st.Page(PAGES / file, title=title, url_path=Path(file).stem, default=file == "home.py")
             for file, title in files.items()
-            if (PAGES / file).exists()
         ]
         for section, files in SECTIONS.items()
     }

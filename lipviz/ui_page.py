@@ -59,7 +59,7 @@ def depths(words: str, mathematics: str) -> None:
         shown = st.segmented_control(
             "Explained", kinds, default=kinds[0], required=True, key="depth", bind="query-params"
         )
-        st.markdown(words if shown == kinds[0] else mathematics)
+        st.markdown(mathematics if shown == kinds[1] else words)  # nonsense in the address gives None
 
 
 def finish(code: str = "", file: str = "", data: str | bytes | Callable[[], str | bytes] = "") -> None:

@@ -81,7 +81,7 @@ def _told(net: Net, place: tuple[float, float]) -> dict[str, Any]:
         "proof": None,
     }
     if net.setup.mode == "plane":
-        found = probe(frame, np.array(place))
+        found = probe(frame, np.array(place), net.certifier())
         told["proof"] = {"x": list(place), "radius": found["radius"], "label": found["label"]}
     return told
 
@@ -170,11 +170,11 @@ def table(now: Live, place: tuple[float, float], eps: float) -> list[dict[str, A
         if net.setup.mode == "wave":
             line |= {"certified bound": frame.bound, "steepest / bound": frame.tightness}
         else:
-            right, radius = trainings.measured(frame, now.points)
-            found = probe(frame, np.array(place))
+            right, radius = net.measured(now.points)
+            found = probe(frame, np.array(place), net.certifier())
             line |= {
                 "clean": float(right.mean()),
-                f"certified at {eps:g}": trainings.share(frame, now.points, eps),
+                f"certified at {eps:g}": net.share(now.points, eps),
                 "certified bound": frame.bound,
                 "median radius": float(np.median(radius)),
                 "probe: class": found["label"] + 1,
@@ -214,9 +214,7 @@ def _show() -> None:
         place, eps, view = exact()
     with slot:
         picture(now, place, eps, view)
-    shares: list[float | None] = [
-        None if net.setup.mode == "wave" else trainings.share(net.frame, now.points, eps) for net in now.nets
-    ]
+    shares: list[float | None] = [None if net.setup.mode == "wave" else net.share(now.points, eps) for net in now.nets]
     with ui_page.part("notice"):
         ui.notice(notice(now.nets[0].setup, [net.frame for net in now.nets], shares, eps, now.stored))
     with ui_page.part("numbers", "table"), st.expander("The picture in numbers"):

@@ -11,9 +11,6 @@ import pytest
 
 from lipviz import figures, figures_spectra
 
-G = np.array([[3.0, 1.0, 0.5], [1.0, 2.0, 0.3], [0.5, 0.3, 1.5]])
-CENTERS, RADII = np.diag(G), np.abs(G).sum(axis=1) - np.diag(G)
-EIGENVALUES = np.linalg.eigvalsh(G)
 
 
 def _runs(n=40):
@@ -58,8 +55,6 @@ def _metrics():
 
 
 FIGURES = {
-    "gershgorin": lambda dark: figures.gershgorin(CENTERS, RADII, EIGENVALUES, edge=4.5, dark=dark),
-    "matrix": lambda dark: figures.matrix(G, dark=dark),
     "rank": lambda dark: figures_spectra.spectrum(_curves(), dark=dark),
     "rank, log": lambda dark: figures_spectra.spectrum(_curves(), log=True, dark=dark),
     "histogram": lambda dark: figures_spectra.spectrum(_curves(), kind="histogram", dark=dark),
@@ -102,7 +97,7 @@ def test_palettes_are_ten_distinct_colours_and_those_of_the_theme():
     for palette, mode in ((figures.LIGHT, "light"), (figures.DARK, "dark")):
         assert len(set(palette)) == 10
         assert list(palette) == theme[mode]["chartCategoricalColors"]
-        paper = FIGURES["matrix"](mode == "dark").layout.template.layout.paper_bgcolor
+        paper = FIGURES["rank"](mode == "dark").layout.template.layout.paper_bgcolor
         assert theme[mode]["backgroundColor"] == paper
         assert min(_contrast(colour, paper) for colour in palette) >= 3.0
 
@@ -120,31 +115,6 @@ def _luminance(colour):
 def test_rows_of_a_family_differ_by_dash_and_marker():
     for a, b in combinations(figures.STYLE.values(), 2):
         assert a.colour != b.colour or (a.dash != b.dash and a.marker != b.marker)
-
-
-def test_discs_are_circles_on_equal_axes():
-    fig = figures.gershgorin(CENTERS, RADII, EIGENVALUES, edge=4.5)
-    assert fig.layout.yaxis.scaleanchor == "x" and fig.layout.yaxis.scaleratio == 1
-    discs = fig.data[0]
-    points = np.split(np.stack([discs.x, discs.y]), len(CENTERS), axis=1)
-    for (x, y), c, r in zip(points, CENTERS, RADII, strict=True):
-        np.testing.assert_allclose(np.hypot(x - c, y)[:-1], r)
-    np.testing.assert_allclose(fig.data[3].x, EIGENVALUES)
-    assert {note.text for note in fig.layout.annotations} == {"zero", "bound 4.5"}
-
-
-@pytest.mark.parametrize(("side", "disc"), [("right", 1), ("left", 2)])
-def test_furthest_disc_is_named(side, disc):
-    fig = figures.gershgorin([3.0, 2.0, 2.2], [1.5, 1.9, 1.0], EIGENVALUES, side=side)
-    assert fig.data[1].name == f"disc {disc} reaches furthest {side}"
-    assert fig.data[1].line.width > 2 * fig.data[0].line.width
-
-
-def test_matrix_colours_are_symmetric_about_zero():
-    heat = figures.matrix(-G, labels=["a", "b", "c"]).data[0]
-    np.testing.assert_array_equal(heat.z, -G)
-    assert (heat.zmin, heat.zmax, tuple(heat.x)) == (-3.0, 3.0, ("a", "b", "c"))
-    figures.matrix(np.zeros((2, 3)))
 
 
 def test_layers_of_one_run_look_alike():

@@ -287,7 +287,7 @@ def test_the_code_certifies_what_the_page_certifies(source, tmp_path, monkeypatc
     frame = session.frame()
     expected = radii(frame.ops, np.array([[0.25, 0.5]]), frame.lipschitz)[0]
     assert space["radius"] == pytest.approx(expected, abs=1e-9) and f"{expected:.4f}" in out
-    assert space["certified"] == pytest.approx(trainings.share(frame, points, 0.1))
+    assert space["certified"] == pytest.approx(trainings.Net(setup, frame).share(points, 0.1))
 
 
 def test_the_code_of_the_wave(tmp_path, monkeypatch, capsys):
@@ -303,7 +303,7 @@ def test_what_ships_is_what_the_function_makes():
         net = trainings.stored(setup)
         history = [row[0] for row in net.history]
         assert history == list(range(0, trainings.STEPS + 1, 20)) and net.frame.setup == setup
-        right, radius = trainings.measured(net.frame, sample(*trainings.DEFAULT))
+        right, radius = net.measured(sample(*trainings.DEFAULT))
         assert net.history[-1][1] == pytest.approx(right.mean(), abs=1e-3)
         assert net.history[-1][2][5] == pytest.approx((right & (radius >= trainings.LEVELS[5])).mean(), abs=4e-3)
 
@@ -311,8 +311,8 @@ def test_what_ships_is_what_the_function_makes():
 def test_the_first_steps_of_what_ships_can_be_made_again():
     session = Session(Setup(), sample(*trainings.DEFAULT))
     session.step(20)
-    clean, _ = trainings.course(session.frame(), sample(*trainings.DEFAULT))
-    assert trainings.stored(Setup()).history[1][1] == pytest.approx(clean, abs=0.03)
+    right, _ = trainings.Net(Setup(), session.frame()).measured(sample(*trainings.DEFAULT))
+    assert trainings.stored(Setup()).history[1][1] == pytest.approx(right.mean(), abs=0.03)
 
 
 def test_the_circles_of_the_liar_are_false_and_the_proved_ones_are_not():

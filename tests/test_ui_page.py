@@ -24,7 +24,7 @@ def opened(page, **parameters):
 
 
 def styles(at):
-    return [block.proto.body for block in at.get("html") if "part_" in block.proto.body]
+    return [block.proto.body for block in at.get("html") if block.proto.body.startswith('<style>[class*="st-key-part_')]
 
 
 @pytest.mark.parametrize("page", PAGES)
