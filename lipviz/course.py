@@ -152,12 +152,16 @@ LESSONS = (
             "Now take three neurons, and flip a sign: some point leaves the edge.",
             "Flip it back and forth, and watch which ones stay.",
         ),
-        "Which rule always stays on the edge, whatever the signs are?",
-        "Spectral (CPL)",
-        "The spectral rule knows the largest eigenvalue. AOL and SLL look at magnitudes only: where signs in WᵀW "
-        "cancel, they leave room.",
-        "Look at the smallest eigenvalue of T - WᵀW in the table: on the edge it is 0.",
-        ("AOL", "SLL", "Spectral (CPL)"),
+        "When does AOL leave the edge?",
+        "When the product of the three signs is -",
+        "AOL adds magnitudes. It loses nothing as long as one choice of signs of the neurons makes all entries of WᵀW "
+        "positive: the pattern is balanced. The spectral rule looks at the eigenvalue itself and always stays.",
+        "Flip a sign and read what to notice: where AOL is, and the product of the signs.",
+        (
+            "When the product of the three signs is +",
+            "When the product of the three signs is -",
+            "It never does",
+        ),
         {"cd_view": "3 neurons"},
     ),
     Lesson(

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -113,11 +114,16 @@ class Session:
         self.generator = torch.Generator().manual_seed(self.setup.seed)
         self.steps, self.epoch, self.state, self.sentence = 0, 0.0, "paused", ""
         self._parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.Adam(self._parameters, betas=(0.9, 0.99), fused=True)
+        self.__dict__.pop("optimizer", None)
         self._good = (0, 0.0, [p.detach().clone() for p in self._parameters])
         self._frame: tuple[tuple[int, int], Frame] | None = None
         self._seen = (0, time.perf_counter())
         self._feed(points)
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made at the first step: it brings 70 MB of torch along, which a server that only shows frames can spare."""
+        return torch.optim.Adam(self._parameters, betas=(0.9, 0.99), fused=True)
 
     def _feed(self, points: Points | None) -> None:
         self.points = points

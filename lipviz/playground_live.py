@@ -17,7 +17,7 @@ import torch
 
 from lipviz import ui, ui_canvas, worker
 from lipviz.certify import Certifier
-from lipviz.playground import Frame, Session, Setup, certifier
+from lipviz.playground import Frame, Session, Setup, certifier, probe
 from lipviz.points import Points, from_csv, from_message, sample
 
 KEY = "pg_map"
@@ -41,12 +41,20 @@ class Net:
     history: list[list[Any]] = field(default_factory=list)  # [step, clean, shares at LEVELS]
     id: str | None = None  # None: not in the worker, the stored example
     kept: tuple[Any, ...] = ()  # the last frame with its certifier; the last points with what was measured on them
+    proof: tuple[Any, ...] = ()  # the certifier, the place, and what is proved there
 
     def certifier(self) -> Certifier:
         """The network of the frame, frozen and bounded; built once for a frame."""
         if not self.kept or self.kept[0] is not self.frame:
             self.kept = (self.frame, certifier(self.frame), None, None)
         return self.kept[1]
+
+    def proved(self, place: tuple[float, float]) -> dict[str, Any]:
+        """`playground.probe` at a place; once for a frame and a place."""
+        known = self.certifier()
+        if self.proof[:1] != (known,) or self.proof[1] != place:
+            self.proof = (known, place, probe(self.frame, np.array(place), known))
+        return self.proof[2]
 
     def measured(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
         """(whether it is right, certified radius) of evenly spaced points, at most MEASURED; once for a frame."""

@@ -1,10 +1,11 @@
 """What surrounds every page: its title and icon, the navigation, the warm-up of the server.
 
-Streamlit runs this file as a script for every visitor, so it imports nothing heavy and nothing of lipviz.
+Streamlit runs this file as a script for every visitor, so it imports nothing heavy and nothing of lipviz at once.
 """
 
 import gc
 import importlib
+import sys
 from pathlib import Path
 from threading import Thread
 
@@ -12,6 +13,13 @@ import streamlit as st
 
 HERE = Path(__file__).resolve().parent
 PAGES = HERE.parent / "pages"
+
+# what pages import, apart from streamlit itself; the libraries first
+HEAVY = (
+    *("numpy", "pandas", "pyarrow", "plotly.graph_objects", "plotly.subplots", "torch", "PIL.Image"),
+    *("lipviz.pictures", "lipviz.samples", "lipviz.figures", "lipviz.figures_spectra", "lipviz.figures_condition"),
+    *("lipviz.playground", "lipviz.worker", "lipviz.condition", "lipviz.lessons", "lipviz.history", "lipviz.jobs"),
+)
 
 # section -> file -> title; the first page of all is the one the site opens with
 SECTIONS: dict[str, dict[str, str]] = {
@@ -69,10 +77,12 @@ def warm_up() -> Thread:
 def _import_heavy() -> None:
     if gc.get_freeze_count():  # done already, at the start of the server
         return
-    for name in ("numpy", "pandas", "plotly.graph_objects", "plotly.subplots"):
+    for name in HEAVY:
         importlib.import_module(name)
     torch = importlib.import_module("torch")
     torch.set_num_threads(1)  # visitors share the cores; a single operation may not take them all
+    # every tensor operation lets go of the interpreter; with thirty visitors the default of 5 ms to get it back adds up
+    sys.setswitchinterval(0.0005)
     # Streamlit collects garbage after every rerun: without the freeze it walks through all of torch each time
     gc.collect()
     gc.freeze()

@@ -13,7 +13,7 @@ from lipviz.drawing import STYLE
 from lipviz.layers import LAYERS
 from lipviz.networks import fitting
 from lipviz.ops import encode
-from lipviz.playground import Setup, probe
+from lipviz.playground import Setup
 from lipviz.playground_live import KEY, LEVELS, SPEEDS, Live, Net
 from lipviz.playground_words import code, notice
 from lipviz.points import to_csv
@@ -81,7 +81,7 @@ def _told(net: Net, place: tuple[float, float]) -> dict[str, Any]:
         "proof": None,
     }
     if net.setup.mode == "plane":
-        found = probe(frame, np.array(place), net.certifier())
+        found = net.proved(place)
         told["proof"] = {"x": list(place), "radius": found["radius"], "label": found["label"]}
     return told
 
@@ -171,7 +171,7 @@ def table(now: Live, place: tuple[float, float], eps: float) -> list[dict[str, A
             line |= {"certified bound": frame.bound, "steepest / bound": frame.tightness}
         else:
             right, radius = net.measured(now.points)
-            found = probe(frame, np.array(place), net.certifier())
+            found = net.proved(place)
             line |= {
                 "clean": float(right.mean()),
                 f"certified at {eps:g}": net.share(now.points, eps),

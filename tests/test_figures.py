@@ -12,7 +12,6 @@ import pytest
 from lipviz import figures, figures_spectra
 
 
-
 def _runs(n=40):
     rng = np.random.default_rng(0)
     rows = ("aol", "sll", "not in the table")
