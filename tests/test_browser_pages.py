@@ -15,8 +15,8 @@ pytestmark = MARKS
 
 SCHEMES = ["light", "dark"]
 FRAMED = [name for name in PAGES if "ui_page.finish(" in (ROOT / "pages" / f"{name}.py").read_text()]
-# Streamlit's own: a table is drawn on a canvas, and the accessible copy that lies in it is not ours to mend
-CHROME = ["[data-testid='stDataFrame'] canvas", "[data-testid='stHeader']"]
+# Streamlit's own, not ours to mend
+CHROME = ["[data-testid='stHeader']"]
 SVG = "{http://www.w3.org/2000/svg}"
 PLACEHOLDER = re.compile(r"#0000(0[1-9]|[1-3][\da-f]|40)\b|rgb\(0, 0, ([1-9]|[1-5]\d|6[0-4])\)")
 
@@ -225,9 +225,9 @@ CONTROLS = """() => {
     const b = e.getBoundingClientRect();
     return e.checkVisibility({ visibilityProperty: true }) && b.width * b.height && b.top < innerHeight && b.bottom > 0;
   };
-  // not: what the browser leaves out, tables (keys of their own), and the frame that scrolls the page (Streamlit's)
+  // not: what the browser leaves out, and the frame that scrolls the page (Streamlit's)
   window.controls = deep().filter((e) => e.matches(kinds) && !e.disabled && e.tabIndex !== -1 && e.type !== 'file'
-    && seen(e) && !e.closest('[data-testid=stDataFrame]') && e.id !== 'stMain');
+    && seen(e) && e.id !== 'stMain');
   window.group = (e) => e.closest('[role=radiogroup]') ?? (e.name && e.type === 'radio' ? e.name : e);
   const style = (e) => {
     const s = getComputedStyle(e);

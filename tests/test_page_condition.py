@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
+from tables import tables
 
 from lipviz import condition, lessons, ui_condition
 
@@ -36,7 +37,7 @@ def errors(at):
 
 def table(at):
     """The table of the rules: {rule: condition}."""
-    found = next(frame.value for frame in at.dataframe if "rule" in frame.value)
+    found = next(frame for frame in tables(at) if "rule" in frame)
     return dict(zip(found["rule"], found["condition"], strict=True))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
+from tables import tables
 
 from lipviz import playground_live as trainings
 from lipviz import playground_words, ui_playground
@@ -154,7 +155,7 @@ def test_settings_show_a_picture_and_code(open_page, parameters):
     at = open_page(**parameters)
     live = at.session_state["pg_live"]
     assert not at.error and len(live.nets) == 1 + ("pg_with" in parameters)
-    assert at.dataframe and at.code
+    assert tables(at) and at.code
 
 
 def test_a_training_stops_by_itself(open_page, trainer):
@@ -247,7 +248,7 @@ def test_chips_change_what_is_said_and_need_no_training(open_page, trainer, chip
 
 def test_the_table_says_what_certify_says(open_page):
     at = open_page(pg_with="Plain", pg_x="0.5", pg_y="-0.25")
-    rows = at.dataframe[0].value
+    rows = tables(at)[0]
     for i, setup in enumerate(trainings.STORED_SETUPS[:2]):
         frame = trainings.stored(setup).frame
         expected = radii(frame.ops, np.array([[0.5, -0.25]]), frame.lipschitz)[0]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from tables import tables
 
 from lipviz import pictures, runs, samples, ui
 from lipviz.certify import Certifier
@@ -165,7 +166,7 @@ def test_radii_numbers_and_chips(folder):
     for k in (0, 36, 510):
         at.slider(key="cr_eps").set_value(k).run()
         assert not at.exception
-        table = at.dataframe[0].value
+        table = tables(at)[0]
         run = runs.load(folder / "digits-aol")
         assert table["certified at eps %"][0] == pytest.approx(100 * run.certificates.accuracy(k / 255), abs=0.06)
         assert table["test inputs"][0] == 359
@@ -181,10 +182,10 @@ def test_radii_keeps_data_sets_apart(folder):
     shutil.copytree(folder / "digits-aol", folder / "other-aol")
     (folder / "other-aol" / "run.json").write_text(json.dumps(broken))
     at = opened("radii")
-    assert list(at.dataframe[0].value["run"]) == ["digits-aol"]
+    assert list(tables(at)[0]["run"]) == ["digits-aol"]
     at.pills(key="cr_data").set_value("other").run()
     assert not at.exception
-    assert list(at.dataframe[0].value["run"]) == ["other-aol"]
+    assert list(tables(at)[0]["run"]) == ["other-aol"]
     assert "A JPEG copy." in words(at)
 
 
