@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from lipviz import ui, ui_pictures
+from lipviz import snippets, texts, ui, ui_page, ui_pictures
 
 NEXT = {
     "lessons": ("Lessons", "Eight times ten minutes, from what a certificate says to why one without a constant lies."),
@@ -13,11 +13,12 @@ NEXT = {
     "certify": ("Certify an image", "Your own picture: what networks answer, and how far the proof reaches."),
 }
 
-st.title("How far can a picture change before the answer does?")
+ui_page.begin("How far can a picture change before the answer does?")
 st.markdown(
     "**lipviz** shows, trains and certifies 1-Lipschitz neural networks: their output never moves further than their "
     "input, so every answer comes with a radius within which it is proven not to change."
 )
+answer = None
 with ui.in_words():
     answer = ui_pictures.example()
     if answer is None:
@@ -40,3 +41,6 @@ for place, (page, (label, line)) in zip(st.columns(3), NEXT.items(), strict=True
     with place.container(border=True):
         ui.link(page, label)
         st.caption(line)
+if answer:
+    ui_page.depths(*texts.HOME)
+    ui_page.finish(snippets.certify(ui.shown_path(answer.run)))

@@ -43,6 +43,15 @@ def tiny_run(tmp_path_factory):
     return train(folder, "digits", "aol", recipe=Recipe(epochs=1, batch=64, held_out=0.1), device="cpu", show=False)
 
 
+def pytest_collection_modifyitems(items):
+    """The tests of one file in a browser share its server, so they stay together; the longest file is cut by test."""
+    for item in items:
+        stem = item.path.stem
+        if stem.startswith("test_browser"):
+            group = f"{stem} {item.originalname}" if stem == "test_browser_pages" else stem
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The app, with an empty folder for its runs; (address, process id)."""

@@ -47,6 +47,19 @@ def test_page_runs(app, page):
     assert app.title, "a page opens with a title"
 
 
+def test_the_server_imports_no_compiler():
+    """An optimiser of torch brings its compiler along: 70 MB, and 60 ms of garbage collection after every rerun."""
+    code = (
+        "import logging, sys; logging.disable(50)\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        f"at = AppTest.from_file({str(SHELL)!r}, default_timeout=60)\n"
+        f"for page in {PAGES!r}:\n"
+        "    at.switch_page(f'../pages/{page}').run()\n"
+        "    assert not at.exception and 'torch._dynamo' not in sys.modules, page"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, stderr=subprocess.DEVNULL)
+
+
 def test_every_page_is_in_the_navigation():
     listed = [file for files in _sections().values() for file in files]
     assert sorted(listed) == PAGES
