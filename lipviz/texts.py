@@ -5,15 +5,18 @@ HOME = (
 #### What 1-Lipschitz means
 
 Change the input by some distance: the output of a 1-Lipschitz network changes by that distance at most. The gap between
-the best answer and the next one can therefore close only so fast, and the size of the change that it would take is known
+the best answer and the next one can therefore close only so fast, and the size of the change that it would take is
+known
 before anyone tries. No attack has to be run, and none can do better.
 """,
     """
 #### What 1-Lipschitz means
 
-A map $f$ is 1-Lipschitz if $\\lVert f(x) - f(y) \\rVert_2 \\le \\lVert x - y \\rVert_2$ for all $x, y$. A composition of
+A map $f$ is 1-Lipschitz if $\\lVert f(x) - f(y) \\rVert_2 \\le \\lVert x - y \\rVert_2$ for all $x, y$. A composition
+of
 such maps is one. A layer $x \\mapsto W T^{-1/2} x + b$ is one if $W^\\top W \\le T$ for a diagonal $T$, and so is
-$x \\mapsto x - 2 W T^{-1} \\mathrm{relu}(W^\\top x + b)$ (Araujo, Havens, Delattre, Allauzen & Hu, ICLR 2023). Every rule
+$x \\mapsto x - 2 W T^{-1} \\mathrm{relu}(W^\\top x + b)$ (Araujo, Havens, Delattre, Allauzen & Hu, ICLR 2023). Every
+rule
 for $T$ is a row of the table of layers.
 """,
 )
