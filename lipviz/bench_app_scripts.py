@@ -1,6 +1,11 @@
 """What the browser runs while `lipviz bench app` measures: clocks, and a drag of one pointer move a frame."""
 
 FIRST = """(() => {
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (...message) {
+    window.lipvizAsked ??= performance.now();
+    return send.apply(this, message);
+  };
   const look = () => {
     const title = document.querySelector("h1");
     if (!title || !title.textContent.trim()) return;
