@@ -128,7 +128,7 @@ LESSONS = (
         "That is what proof means: the distance to the nearest break is at least the radius, always.",
         "Compare the two distances at several places, far from the boundary and near to it.",
         ("A break closer than the proof", "A break further than the proof", "A probe with radius below 0.1"),
-        {},
+        {"pg_data": "moons", "pg_layer": "SLL"},
     ),
     Lesson(
         "One condition",
@@ -177,7 +177,7 @@ LESSONS = (
         "To the spectral radius of |G|: the Perron vector makes all edges meet. What is left is the price of "
         "forgetting signs.",
         "There is a button that finds the best factors.",
-        state={},
+        state={"gd_source": "example", "gd_view": "G", "gd_n": 5, "gd_seed": 410, "gd_w": ""},
     ),
     Lesson(
         "What does a layer keep?",
@@ -211,7 +211,7 @@ LESSONS = (
             "Its Lipschitz constant is larger than 1",
             "It was trained for too few steps",
         ),
-        {"pg_with": "Plain"},
+        {"pg_data": "moons", "pg_layer": "SLL", "pg_with": "Plain"},
     ),
 )
 

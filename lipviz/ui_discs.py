@@ -69,7 +69,7 @@ def example(controls: "DeltaGenerator", aside: "DeltaGenerator", view: str) -> S
         n = left.select_slider("Neurons", lessons.SIZES, 5, key="gd_n", **fresh, **BOUND)
         seed = right.number_input("Seed", 0, 9999, 410, key="gd_seed", **fresh, **BOUND)
         text = st.text_input("Your own W", key="gd_w", placeholder="1 -0.5; 0 2", max_chars=1200, **BOUND)
-        W = lessons.from_text(text) if text.strip() else lessons.example(n, seed)
+        W = lessons.from_text(text) if text.strip() else lessons.example(n, 410 if seed is None else seed)
         ui.edit_matrix(W, "gd_w", lessons.to_text)
         st.caption("Factors: $q_i = 2^{e_i}$, with the exponents $e_i$ from -3 to 3.")
         columns = st.columns(4)
