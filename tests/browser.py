@@ -71,9 +71,10 @@ class Visits:
 
     def _heard(self, page, message):
         # a deep link makes Streamlit ask for /page/_stcore/... first: two 404s, then it asks at the right place
-        harmless = "404" in message.text and re.search(r"/\w+/_stcore/", message.location.get("url", ""))
+        # and while a key is held down Streamlit may drop the icon of the tab for a moment and ask for it once more
+        harmless = "404" in message.text and re.search(r"/\w+/_stcore/|/media/\w+\.png$", message.location["url"])
         if message.type == "error" and not harmless:
-            self.errors.append(f"{page.url}: {message.text}")
+            self.errors.append(f"{page.url}: {message.text} {message.location}")
 
     def close(self):
         """End all visits: no traceback was shown, nothing was asked of another host, no error was logged."""
@@ -83,7 +84,7 @@ class Visits:
         own = (self.address, self.address.replace("http", "ws"), "data:", "blob:")
         assert not shown
         assert not {host for host in self.hosts if not host.startswith(own)}, "a request to another host"
-        assert not self.errors
+        assert not self.errors, self.errors
 
 
 def settled(page):

@@ -216,7 +216,7 @@ def test_circles_are_circles_and_nothing_sticks_out(visit, width, scheme):
 
 def test_rows_and_discs_light_each_other(visit):
     page = visit("/discs")
-    page.locator("table >> nth=1 >> tbody tr >> nth=2").hover()
+    page.locator(".discs table >> nth=1 >> tbody tr >> nth=2").hover()
     page.wait_for_timeout(200)
     lit = page.locator(".discs .plane svg").evaluate(
         "svg => [...svg.querySelectorAll('[data-disc]')].filter(c => c.getAttribute('stroke-width') === '4')"
@@ -225,7 +225,7 @@ def test_rows_and_discs_light_each_other(visit):
     assert lit == ["3"] and "Disc 3: centre" in page.locator(".discs").inner_text()
     page.locator("[data-grip='5']").hover()
     page.wait_for_timeout(200)
-    assert page.locator("table >> nth=1 >> tbody tr >> nth=4 >> td.lit").count() == 5
+    assert page.locator(".discs table >> nth=1 >> tbody tr >> nth=4 >> td.lit").count() == 5
 
 
 def test_the_training_is_played_in_the_browser(visit):
