@@ -19,6 +19,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 MARKS = [
     pytest.mark.slow,
+    pytest.mark.flaky(reruns=1),  # a browser on a busy machine gets a second chance
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: install it to run the browser journeys"),
 ]
 
