@@ -73,7 +73,7 @@ def _take(page: Page, name: str, look: str) -> None:
         print(f"{name}: nothing to drag")
         return
     grip.scroll_into_view_if_needed()
-    _drag(page, grip, -1 if name == "spectra" else 1)  # there the slider stands at its end
+    _drag(page, grip, -6 if name == "spectra" else 1)  # there the slider stands at its end
     _settled(page)
     _save(page, f"{name}-{look}-dragged")
 
