@@ -270,7 +270,7 @@ def test_the_tab_key_reaches_every_control_in_order_and_one_sees_where_it_is(vis
     count = page.evaluate(CONTROLS)
     for _ in range(3 * count + 40):
         page.keyboard.press("Tab")
-        page.wait_for_timeout(10)
+        page.wait_for_timeout(50)  # the ring fades in
         if page.evaluate(STEP) in ("out", "again"):
             break
     assert not page.evaluate(MISSED)
