@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from shipped import CHECKPOINTS
-from streamlit.testing.v1 import AppTest
 
+import pages
 from lipviz import course, course_pictures, runs
 
 ROOT = Path(__file__).parents[1]
@@ -14,14 +14,7 @@ NUMBERS = range(1, len(course.LESSONS) + 1)
 
 
 def opened(number, **parameters):
-    lesson = course.LESSONS[number - 1]
-    at = AppTest.from_file(ROOT / "lipviz" / "shell.py", default_timeout=60)
-    at.switch_page(f"../pages/{lesson.page}.py")
-    for key, value in {**course.parameters(number), **parameters}.items():
-        at.query_params[key] = value
-    at.run()
-    assert not at.exception
-    return at
+    return pages.opened(course.LESSONS[number - 1].page, **{**course.parameters(number), **parameters})
 
 
 def test_eight_lessons_on_pages_that_exist():

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
-from tables import tables
 
+import pages
 from lipviz import condition, lessons, ui_condition
+from pages import tables
 
 SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
 NONSENSE = ["", "EVIL", "-1", "1e99", "<script>alert(1)</script>", "nan", "1e300"]
@@ -22,13 +22,7 @@ KEYS = [
 
 
 def opened(**parameters):
-    at = AppTest.from_file(SHELL, default_timeout=60)
-    at.switch_page("../pages/condition.py")
-    for key, value in parameters.items():
-        at.query_params[key] = value
-    at.run()
-    assert not at.exception and at.title
-    return at
+    return pages.opened("condition", **parameters)
 
 
 def errors(at):

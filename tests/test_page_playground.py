@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from streamlit.testing.v1 import AppTest
-from tables import tables
 
+import pages
 from lipviz import playground_live as trainings
 from lipviz import playground_words, ui_playground
 from lipviz.playground import Session, Setup, radii
 from lipviz.points import sample, to_csv
+from pages import tables
 
 SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
 NONSENSE = ["", "EVIL", "-1", "1e99", "<script>alert(1)</script>", "nan"]
@@ -108,13 +108,7 @@ def trainer(monkeypatch):
 @pytest.fixture
 def open_page(trainer):
     def opened(**parameters):
-        at = AppTest.from_file(SHELL, default_timeout=120)
-        at.switch_page("../pages/playground.py")
-        for key, value in parameters.items():
-            at.query_params[key] = value
-        at.run()
-        assert not at.exception and at.title
-        return at
+        return pages.opened("playground", **parameters)
 
     return opened
 

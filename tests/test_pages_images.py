@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from tables import tables
 
 from lipviz import pictures, runs, samples, ui
 from lipviz.certify import Certifier
 from lipviz.images import Picture, fit
+from pages import tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("home", "certify", "radii")

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 from shipped import CHECKPOINTS
-from streamlit.testing.v1 import AppTest
-from tables import tables
 from torch import nn
 
+import pages
 from lipviz import figures_spectra, gains, history, runs, spectra_words, ui
 from lipviz.bounds import bound, freeze64
 from lipviz.data import Data
@@ -21,6 +20,7 @@ from lipviz.norms import unrolled
 from lipviz.recipes import Recipe
 from lipviz.spectra import frequencies, singular_values, spectra
 from lipviz.train import train
+from pages import tables
 
 SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
 KINDS = ["rank", "histogram", "cumulative", "frequency map"]
@@ -54,13 +54,7 @@ def open_page(monkeypatch, trained, tmp_path):
     def opened(root=trained, shipped=tmp_path / "none", **parameters):
         monkeypatch.setenv("LIPVIZ_RUNS", str(root))
         monkeypatch.setattr(ui, "CHECKPOINTS", Path(shipped))
-        at = AppTest.from_file(SHELL, default_timeout=60)
-        at.switch_page("../pages/spectra.py")
-        for key, value in parameters.items():
-            at.query_params[key] = value
-        at.run()
-        assert not at.exception and at.title
-        return at
+        return pages.opened("spectra", **parameters)
 
     return opened
 

@@ -4,23 +4,12 @@ from pathlib import Path
 
 import pytest
 from shipped import CHECKPOINTS, NAMES
-from streamlit.testing.v1 import AppTest
 
 from lipviz import snippets, ui_page
+from pages import opened
 
 ROOT = Path(__file__).parents[1]
-SHELL = ROOT / "lipviz" / "shell.py"
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
-
-
-def opened(page, **parameters):
-    at = AppTest.from_file(SHELL, default_timeout=60)
-    at.switch_page(f"../pages/{page}.py")
-    for key, value in parameters.items():
-        at.query_params[key] = value
-    at.run()
-    assert not at.exception
-    return at
 
 
 def styles(at):

@@ -1,8 +1,23 @@
-"""Tables of a page as the tests see them."""
+"""Pages as the tests without a browser open and read them."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
+from streamlit.testing.v1 import AppTest
+
+SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
+
+
+def opened(page, **parameters):
+    """The page, run in the frame of the app with these parameters in its address; nothing went wrong on it."""
+    at = AppTest.from_file(SHELL, default_timeout=120)
+    at.switch_page(f"../pages/{page}.py")
+    for key, value in parameters.items():
+        at.query_params[key] = value
+    at.run()
+    assert not at.exception and at.title
+    return at
 
 
 def tables(at):
