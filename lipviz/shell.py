@@ -83,7 +83,7 @@ def _import_heavy() -> None:
     torch.set_num_threads(1)  # visitors share the cores; a single operation may not take them all
     # every tensor operation lets go of the interpreter; with thirty visitors the default of 5 ms to get it back adds up
     sys.setswitchinterval(0.0005)
-    # Streamlit collects garbage after every rerun: without the freeze it walks through all of torch each time
+    # a full collection stops all visitors: with the freeze it need not walk through all of torch
     gc.collect()
     gc.freeze()
 
