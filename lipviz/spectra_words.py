@@ -30,9 +30,9 @@ zeros, the map is that of the same kernel with a wrapped image, and only comes c
 #### Which matrix
 
 * **AOL, spectral, SR, plain, and the orthogonal rows**: the matrix that runs.
-* **SLL and CPL** (residual): the layer is $x$ minus something; drawn is the matrix inside. A value near 0 there loses
+* **SLL and CPL** (residual): the layer is its input minus something; drawn is the matrix inside. A value near 0 there loses
   nothing, since the layer leaves that direction as it is. What the layer as a whole does to a picture depends on the
-  picture: see *Jacobian at an input*.
+  picture: see **Jacobian at an input**.
 * **Sandwich**: the product of its two matrices, without the activation between them.
 * **The last layer** makes the logits. Its rows have length 1, and it may exceed 1; the certified radius accounts
   for it.
@@ -115,7 +115,7 @@ def _verdict(row: Mapping[str, Any]) -> str:
     name, after, before = f"**{escaped(row['name'])}**", row["after"], row["before"]
     known = LAYERS.get(row["row"])
     if known and known.form == "residual":
-        return f"{name}: $V$ ends at {after:.2g}. Nothing asks a residual layer for an orthogonal $V$."
+        return f"{name}: the inner matrix ends at {after:.2g}. Nothing asks a residual layer for an orthogonal one."
     if known and known.form == "orthogonal" and after < 1e-3:
         return f"{name} is orthogonal by construction, before and after."
     ends = f"ends at {after:.2g}, {'' if after < CLOSE else 'not '}close to orthogonal"

@@ -88,11 +88,11 @@ TRAIN = (
     """
 #### What training does here
 
-The layers are 1-Lipschitz at every step, whatever the optimiser does: training can only choose *which* 1-Lipschitz
+The layers are 1-Lipschitz at every step, whatever the optimiser does: training can only choose which 1-Lipschitz
 function it is. The loss asks for a margin: a right answer by less than the margin still costs. Large margins give large
 radii, at the price of some accuracy; that trade is what the two curves show.
 
-`plain` layers have no constraint. Their bound is computed like any other, and grows while they learn; that is why their
+**Plain** layers have no constraint. Their bound is computed like any other, and grows while they learn; that is why their
 certified accuracy stays near zero.
 """,
     """
