@@ -30,9 +30,9 @@ zeros, the map is that of the same kernel with a wrapped image, and only comes c
 #### Which matrix
 
 * **AOL, spectral, SR, plain, and the orthogonal rows**: the matrix that runs.
-* **SLL and CPL** (residual): the layer is its input minus something; drawn is the matrix inside. A value near 0 there loses
-  nothing, since the layer leaves that direction as it is. What the layer as a whole does to a picture depends on the
-  picture: see **Jacobian at an input**.
+* **SLL and CPL** (residual): the layer is its input minus something; drawn is the matrix inside. A value near 0 there
+  loses nothing, since the layer leaves that direction as it is. What the layer as a whole does to a picture depends on
+  the picture: see **Jacobian at an input**.
 * **Sandwich**: the product of its two matrices, without the activation between them.
 * **The last layer** makes the logits. Its rows have length 1, and it may exceed 1; the certified radius accounts
   for it.

@@ -92,8 +92,8 @@ The layers are 1-Lipschitz at every step, whatever the optimiser does: training 
 function it is. The loss asks for a margin: a right answer by less than the margin still costs. Large margins give large
 radii, at the price of some accuracy; that trade is what the two curves show.
 
-**Plain** layers have no constraint. Their bound is computed like any other, and grows while they learn; that is why their
-certified accuracy stays near zero.
+**Plain** layers have no constraint. Their bound is computed like any other, and grows while they learn; that is why
+their certified accuracy stays near zero.
 """,
     """
 #### The loss
