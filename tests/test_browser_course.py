@@ -81,7 +81,9 @@ def test_can_you_break_it(page):
     for x, y in ((0.1, 0.2), (0.5, 0.4), (-0.6, 0.5), (-0.4, 0.3)):
         page.goto(f"/playground?lesson=3&pg_x={x}&pg_y={y}")
         settled(page)
-        text = page.locator(".lv", has=page.locator("canvas")).first.inner_text()
+        place = page.locator(".lv", has=page.locator("canvas")).first
+        place.filter(has_text=re.compile(r"\dproof ✓.*\dnearest break found", re.S)).wait_for()
+        text = place.inner_text()
         proof, found = (
             float(re.search(rf"([\d.]+)\s+{name}", text).group(1)) for name in ("proof", "nearest break found")
         )
