@@ -1,4 +1,4 @@
-"""The same work without a browser: `lipviz app | train | certify | runs | spectra | attack | bench`.
+"""The same work without a browser: `lipviz app | train | zoo | certify | runs | spectra | attack | bench`.
 
 What a user got wrong ends with exit code 2 and one line on standard error.
 """
@@ -60,6 +60,15 @@ def _parser() -> argparse.ArgumentParser:
         train.add_argument(f"--{name}", type=kind, help="see lipviz.recipes.Recipe")
     train.add_argument("--note", action="append", default=[], help="a remark on the data, kept beside its numbers")
     train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+
+    zoo = add("zoo", _zoo, "train the runs that a file lists, going on where it was stopped")
+    zoo.add_argument("file", type=Path, help="such as checkpoints/zoo.toml")
+    zoo.add_argument("--data", type=Path, required=True, help="the folder that holds the data sets")
+    zoo.add_argument("--out", type=Path, help="the folder of the runs (default: that of the file)")
+    zoo.add_argument("--only", nargs="+", metavar="RUN", help="such as cifar10-aol (default: all)")
+    zoo.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run each (default: 0)")
+    zoo.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    zoo.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
 
     certify = add("certify", _certify, "label, margin and certified radius of pictures")
     certify.add_argument("pictures", nargs="+", type=Path)
@@ -144,6 +153,17 @@ def _train(options: argparse.Namespace) -> None:
         run = train(out, options.source, spec=spec, recipe=recipe, data=loaded, device=options.device)
     print(_table([_numbers(run)]))
     print(f"written to {run.folder}")
+
+
+def _zoo(options: argparse.Namespace) -> None:
+    from lipviz import zoo
+    from lipviz.step import pick_device
+
+    device = pick_device(options.device).type
+    entries = zoo.chosen(zoo.read(options.file, device), options.only)
+    out = options.out or options.file.parent
+    for run in zoo.train_all(entries, options.data, out, device, options.seeds, options.workers):
+        print("  ".join(f"{key} {value}" for key, value in _numbers(run).items()), flush=True)
 
 
 def _certify(options: argparse.Namespace) -> None:
