@@ -215,7 +215,7 @@ def test_the_words_follow_the_state():
             W, factor * aol
         )
     assert len(said) == 3
-    assert "quadrant" in condition_words.two(np.zeros((2, 2)), aol, "affine")
+    assert "W = 0" in condition_words.two(np.zeros((2, 2)), aol, "affine")
     assert "orthogonal" in condition_words.two(np.diag([1.0, 2.0]), aol, "affine")
 
 
@@ -245,3 +245,5 @@ def test_the_three_dimensional_figure():
     assert np.allclose(way[:, 0], rules["AOL"]) and abs(condition.slack(G, way[:, 1])) < 1e-9
     assert {note.text for note in fig.layout.scene.annotations} >= {"AOL", "CPL, spectral"}
     assert figures_condition.together({"AOL": np.ones(3), "SLL": np.ones(3)}) == {"AOL": "AOL = SLL", "SLL": ""}
+    apart = {"AOL": np.array([1.0, 2.0, 3.0]), "SLL": np.array([1.0, 3.0, 2.0])}
+    assert figures_condition.together(apart) == {"AOL": "AOL", "SLL": "SLL"}

@@ -83,3 +83,8 @@ def test_every_lesson_has_a_picture(number, dark):
 
     source = re.search(r'src="data:image/svg\+xml,([^"]*)"', course_pictures.picture(number, dark)).group(1)
     assert len(list(ElementTree.fromstring(unquote(source)))) >= 3
+
+
+def test_no_two_pictures_are_alike():
+    """Nor those of the two themes, which have colours of their own."""
+    assert len({course_pictures.picture(number, dark) for number in NUMBERS for dark in (False, True)}) == 16

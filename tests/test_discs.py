@@ -79,6 +79,7 @@ def test_perron_brings_the_edges_together_where_no_other_q_comes(n, random):
 def test_exponents_drop_a_common_factor_to_stay_within_reach():
     assert lessons.exponents(np.array([2.0**4, 2.0**0])) == [2.0, -2.0]
     assert lessons.exponents(np.array([2.0**9, 2.0**0])) == [3.0, -3.0]
+    assert lessons.exponents(np.array([2.0**4, 1.0, 1.0])) == [2.0, -2.0, -2.0], "the middle of the ends, not the mean"
     assert lessons.exponents(np.array([2.0, 1.0])) == [1.0, 0.0]
 
 
@@ -245,6 +246,7 @@ def test_an_older_run_loads_resumes_and_has_no_frames(sll, tmp_path):
     assert grams.frames(tmp_path, 0) is None
     resumed = train(tmp_path, "moons", device="cpu", resume=True, show=False)
     assert resumed.spectra["epoch"].tolist() == [0, 1, 2, 3, 4] and grams.frames(tmp_path, 0) is None
+    assert set(resumed.spectra) == {k for k in sll.spectra if ".disc." not in k}, "the rest is kept"
 
 
 def test_broken_frames_are_a_sentence(sll, tmp_path):

@@ -144,7 +144,11 @@ def test_the_nearest_break_of_a_half_plane_is_known():
     distance, where = nearest_break(HALFPLANE, [0.3, 5.0])
     assert distance == pytest.approx(0.3, rel=1e-6) and distance >= 0.3 and where == pytest.approx((0, 5), abs=1e-3)
     assert nearest_break(HALFPLANE, [0.3, 5.0], 0.299) is None
-    assert nearest_break(HALFPLANE, [3.0, 5.0], 4) is not None, "in the last chunk of rings"
+    assert nearest_break(HALFPLANE, [3.0, 5.0], 3.1) is not None, "in the last chunk of rings"
+    c, s = math.cos(1), math.sin(1)  # turned, so that none of the 180 rays leads straight to the boundary
+    turned = [{**HALFPLANE[0], "W": encode(np.array([[c, s], [0.0, 0.0]]))}]
+    distance, where = nearest_break(turned, [0.3 * c - 5 * s, 0.3 * s + 5 * c])
+    assert distance == pytest.approx(0.3, rel=1e-8) and where == pytest.approx((-5 * s, 5 * c), abs=1e-3)
     with pytest.raises(ValueError, match="two finite numbers"):
         nearest_break(HALFPLANE, [0.0, math.nan])
 
@@ -221,6 +225,9 @@ def test_the_same_seed_trains_the_same_network():
     assert torch.equal(weights([30]), weights([10, 0, 20]))
     for change in ({"seed": 1}, {"rate": 0.02}, {"margin": 0.0}, {"temperature": 1.0}, {"batch": 20}):
         assert not torch.equal(weights([30]), weights([30], **change)), change
+    assert not torch.equal(weights([]), weights([], seed=1)), "the weights"
+    orders = [Session(Setup("aol", width=8, seed=seed), SPIRALS)._draw() for seed in (0, 1)]
+    assert not torch.equal(*orders), "and the batches"
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf, 1e30])
@@ -238,9 +245,23 @@ def test_a_training_that_diverges_keeps_its_last_good_weights(poison, seen):
     frame = session.frame()
     assert frame.state == "diverged" == session.state
     assert "weights of step 50" in frame.sentence and "Lower the rate" in frame.sentence
+    if seen or poison != 1e30:
+        assert "after step 77" in frame.sentence, "at once, not when weights are next copied"
     assert (frame.step, frame.loss, frame.bound, frame.ops) == (50, good.loss, good.bound, good.ops)
     session.step(10)
     assert session.frame().step == 50
+
+
+def test_a_layer_that_cannot_be_inverted_is_a_divergence(monkeypatch):
+    session = Session(Setup("cayley", width=8), SPIRALS)
+    session.step(60)
+
+    def singular(x):
+        raise torch.linalg.LinAlgError("the matrix is singular")
+
+    monkeypatch.setattr(session.model, "forward", singular)
+    session.step(5)
+    assert (session.state, session.steps) == ("diverged", 50)
 
 
 @pytest.mark.parametrize("row", ["sll", "cayley", "plain"])
@@ -255,6 +276,7 @@ def test_strange_points_can_be_trained_on(row, x, y):
     frame = session.frame()
     assert frame.state == "paused" and math.isfinite(frame.loss) and 0 <= frame.certified <= frame.clean <= 1
     assert frame.clean == pytest.approx(1 / 3 if len(set(y)) == 3 else 1)
+    assert frame.epoch == pytest.approx(60 * min(4, len(y)) / len(y))
 
 
 def test_points_can_be_replaced_while_training():

@@ -40,7 +40,7 @@ def test_noise_is_the_standard_deviation():
     [
         ({"name": "stars"}, "one of moons"),
         ({"classes": 4}, "classes must be .* 2 to 3, got 4"),
-        ({"classes": True}, "classes"),
+        ({"n": True}, "n must"),
         ({"n": 0}, "n must"),
         ({"n": MOST + 1}, "n must"),
         ({"noise": math.nan}, "noise"),
@@ -123,6 +123,7 @@ def test_points_outside_are_scaled_with_one_factor():
         ("0,0,a\n1,q,b", "line 2: y must be a number .* 'q'"),
         ("0,0,a\nnan,0,b", "line 2: x"),
         ("nan,nan,a\n0,0,b", "line 1: x"),
+        ("q,0,a\n0,0,b", "line 1: x"),  # a slip, and no line of names
         ("inf,0,a", "line 1: x"),
         ("0,1e300,a", "line 1: y"),
         ("0,0,a\n0,0,", "line 2 has no label"),

@@ -1,11 +1,13 @@
 """The frame of every page: tasks, what a lesson link hides, links, and the code behind the pictures."""
 
+import json
 from pathlib import Path
 
 import pytest
 from shipped import CHECKPOINTS, NAMES
 
-from lipviz import snippets, ui_page
+import lipviz
+from lipviz import runs, snippets, ui_page
 from pages import opened
 
 ROOT = Path(__file__).parents[1]
@@ -56,14 +58,21 @@ def run(code, monkeypatch, folder, capsys):
 def test_code_of_radii(monkeypatch, tmp_path, capsys):
     (tmp_path / "checkpoints").symlink_to(CHECKPOINTS)
     said = run(snippets.radii([f"checkpoints/{name}" for name in NAMES[:2]], 0.1), monkeypatch, tmp_path, capsys)
+    found = runs.load(CHECKPOINTS / NAMES[0]).certificates
+    share = 100 * (found.correct & (found.radius > 0.1)).mean()
+    assert f"{NAMES[0]} {share:.1f} % certified at 0.1000" in said
     assert said.count("certified at 0.1000") == 2 and (tmp_path / "radii.html").stat().st_size > 1e6
 
 
 def test_code_of_a_certificate(monkeypatch, tmp_path, capsys):
+    found, certify = [], lipviz.certify
+    monkeypatch.setattr(lipviz, "certify", lambda *asked: found.append(certify(*asked)) or found[0])
     said = run(snippets.certify(str(CHECKPOINTS / NAMES[0])), monkeypatch, tmp_path, capsys)
-    assert "no change of l2 norm below" in said
+    assert f"no change of l2 norm below {float(found[0].radius)} alters" in said
 
 
 def test_code_of_training(monkeypatch, tmp_path, capsys):
     said = run(snippets.train("moons", "aol", 8, 1, 0), monkeypatch, tmp_path, capsys)
-    assert "accuracy" in said and (tmp_path / "runs" / "mine" / "run.json").exists()
+    kept = json.loads((tmp_path / "runs" / "mine" / "run.json").read_text())
+    assert "accuracy" in said and (kept["spec"]["layer"], kept["spec"]["width"]) == ("aol", 8)
+    assert (kept["recipe"]["epochs"], kept["recipe"]["seed"]) == (1, 0)

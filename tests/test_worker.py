@@ -181,7 +181,7 @@ def test_one_that_breaks_does_not_end_the_others(room, monkeypatch, capsys):
 
 
 def test_only_commands_are_answered(room):
-    for name in ("slots", "_train", "turn", "answer"):
+    for name in ("slots", "_train", "turn", "answer", "train", "tidy"):  # the last two are _train and _tidy
         with pytest.raises(ValueError, match="unknown command"):
             room.answer(name, "x")
     for name in ("play", "pause", "step", "reset", "replace", "poll"):
@@ -192,6 +192,7 @@ def test_only_commands_are_answered(room):
 @pytest.fixture(scope="module")
 def worker():
     worker = Worker()
+    worker.open(SMALL, POINTS)  # without a process nothing would be asked, and every id be gone
     yield worker
     worker.stop()
 
@@ -218,7 +219,12 @@ def test_the_process_trains_what_a_session_here_would(worker):
         assert worker.poll(id, 60) is None
     worker.reset(ids[0], SMALL)
     worker.step(ids[0], 2)
-    assert worker.poll(ids[0]).step == 2 and worker.poll(ids[0]).state == "paused"
+    frame = worker.poll(ids[0])
+    assert (frame.step, frame.state, frame.setup) == (2, "paused", SMALL)
+    worker.play(ids[0], speed=0.01)
+    wait(worker, ids[0], lambda frame: frame.step > 2)
+    time.sleep(0.3)
+    assert worker.poll(ids[0]).step == 3, "one step, and the next in 100 s"
     worker.play(ids[0], speed=1000)
     assert wait(worker, ids[0], lambda frame: frame.step > 5).steps_per_second > 0
     worker.pause(ids[0])
