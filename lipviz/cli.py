@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("run", type=Path)
     attack.add_argument("--data", required=True, help="where the test images are: a name, a folder or a zip")
     attack.add_argument("--images", type=int, default=200, help="test images, evenly spaced (default: 200)")
-    attack.add_argument("--steps", type=int, default=200, help="steps of each attack (default: 200)")
+    attack.add_argument("--steps", type=int, default=100, help="steps of each attack (default: 100)")
+    attack.add_argument("--restarts", type=int, default=3, help="of FMN, from other images (default: 3)")
+    attack.add_argument("--seed", type=int, default=0, help="of the restarts (default: 0)")
 
     bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")
     bench.add_argument(
@@ -274,9 +276,10 @@ def _spectra(options: argparse.Namespace) -> None:
 
 def _attack(options: argparse.Namespace) -> int:
     from lipviz import runs
-    from lipviz.attacks import attack_run
+    from lipviz.attacks import Protocol, attack_run
 
-    report = attack_run(runs.load(options.run), options.data, options.images, options.steps)
+    protocol = Protocol(options.steps, options.restarts, options.seed)
+    report = attack_run(runs.load(options.run), options.data, options.images, protocol)
     print(report.text())
     return 1 if report.broken else 0
 
