@@ -9,13 +9,13 @@ app: .venv/app
 	$(BIN)/streamlit run app.py
 
 test: .venv/test
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 3 --dist loadgroup
 
 check: .venv/test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -q -n 3 --dist loadgroup -m "not slow"
 
 bench: .venv/test
 	$(BIN)/lipviz bench layers

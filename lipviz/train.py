@@ -42,6 +42,7 @@ class Trainer:
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
         origin: what the data was loaded from, kept so that a resumed run finds it again.
         resume: continue the run of the folder.
+        budget: seconds that the epochs were chosen to fit, where they were; kept beside the numbers.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class Trainer:
         device: str = "auto",
         origin: str = "",
         resume: bool = False,
+        budget: float | None = None,
     ) -> None:
+        self.budget = budget
         self.folder, self.spec, self.recipe, self.source, self.origin = folder, spec, recipe, source, origin
         self.device = pick_device(device)
         # on the device: what it draws need not be copied, and no step waits for the host
@@ -203,6 +206,7 @@ class Trainer:
         epoch, self.seconds, self.core_seconds = stored["progress"].tolist()
         self.epoch = int(epoch)
         before = runs.load(self.folder)
+        self.budget = before.config.get("budget")
         rows = runs.read_csv(self.folder / "metrics.csv")
         self.metrics = [
             {k: int(v) if k == "epoch" else float(v) for k, v in row.items()}
@@ -252,6 +256,7 @@ class Trainer:
             "recipe": {**asdict(self.recipe), "loss": "offset cross-entropy", "optimiser": "Adam(0.9, 0.99)"},
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "epoch": self.epoch,
+            **({} if self.budget is None else {"budget": self.budget}),
             "train_seconds": round(self.seconds, 2),
             "core_seconds": round(self.core_seconds, 2),
             "precision": self.step.precision,

@@ -155,7 +155,7 @@ def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", 
     spec, recipe = entry.network(loaded), Recipe(**entry.recipe, seed=seed)
     epochs = fitting_epochs(spec, recipe, loaded, entry.seconds, device)
     recipe = Recipe(**{**entry.recipe, "epochs": epochs, "seed": seed})
-    return Trainer(folder, spec, recipe, loaded, device, entry.source).run(False)
+    return Trainer(folder, spec, recipe, loaded, device, entry.source, budget=entry.seconds).run(False)
 
 
 def train_all(

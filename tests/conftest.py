@@ -8,7 +8,7 @@ import pytest
 import torch
 from browser import CHROMIUM, FLAGS, Visits, serve
 
-torch.set_num_threads(1)  # the suite runs in two workers
+torch.set_num_threads(1)  # the suite runs in several workers
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_a_run_is_trained_once(place):
     run = zoo.train(entry(place, "tiny-aol"), place / "data", place)
     assert run.config["state"] == "finished" and run.config["data"]["notes"] == ["drawn by a test"]
     assert run.config["data"]["source"] == "tiny", "no path of this machine"
-    assert run.config["recipe"]["epochs"] >= 1 and run.config["core_seconds"] > 0
+    assert run.config["recipe"]["epochs"] >= 1 and run.config["core_seconds"] > 0 and run.config["budget"] == 0.2
     written = (run.folder / "run.json").stat().st_mtime_ns
     again = zoo.train(entry(place, "tiny-aol"), place / "data", place)
     assert (again.folder / "run.json").stat().st_mtime_ns == written
@@ -115,7 +115,7 @@ def test_it_goes_on_where_it_was_stopped(place, monkeypatch):
     monkeypatch.setattr(Trainer, "evaluate", evaluate)
     run = zoo.train(entry(place, "tiny-best"), place / "data", place / "cut")
     assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), whole.model.parameters(), strict=True))
-    assert run.metrics["epoch"].tolist() == [0, 1, 2, 3, 4]
+    assert run.metrics["epoch"].tolist() == [0, 1, 2, 3, 4] and run.config["budget"] == 0.4
 
 
 def test_one_command_trains_all_of_it(place, capsys):
