@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from lipviz.certify import Certifier
     from lipviz.runs import Run
+    from lipviz.zoo import Entry
 
 MARKS = (36, 72, 108, 255)
 
@@ -69,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     zoo.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run each (default: 0)")
     zoo.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     zoo.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
+    tuning = zoo.add_argument_group("tuning", "train on less, evaluate on the rest of the training set, keep no run")
+    tuning.add_argument("--try", nargs="*", metavar="NAME=VALUE", dest="changes", help="such as lr=0.003 depth=6")
+    tuning.add_argument("--seconds", type=float, help="the budget (default: that of the file)")
+    tuning.add_argument("--csv", type=Path, help="add a line to this file")
 
     certify = add("certify", _certify, "label, margin and certified radius of pictures")
     certify.add_argument("pictures", nargs="+", type=Path)
@@ -163,9 +168,28 @@ def _zoo(options: argparse.Namespace) -> None:
 
     device = pick_device(options.device).type
     entries = zoo.chosen(zoo.read(options.file, device), options.only)
+    if options.changes is not None:
+        return _try(entries, device, options)
     out = options.out or options.file.parent
     for run in zoo.train_all(entries, options.data, out, device, options.seeds, options.workers):
         print("  ".join(f"{key} {value}" for key, value in _numbers(run).items()), flush=True)
+
+
+def _try(entries: "Sequence[Entry]", device: str, options: argparse.Namespace) -> None:
+    import torch
+
+    from lipviz import zoo
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // options.workers))
+    for entry in entries:
+        for seed in options.seeds:
+            tried = zoo.changed(entry, options.changes, options.seconds)
+            row = {"tried": " ".join(options.changes), **zoo.attempt(tried, options.data, device, seed), "seed": seed}
+            print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+            if options.csv:
+                new = not options.csv.exists()
+                with options.csv.open("a", encoding="utf-8") as file:
+                    file.write((",".join(row) + "\n") * new + ",".join(map(str, row.values())) + "\n")
 
 
 def _certify(options: argparse.Namespace) -> None:

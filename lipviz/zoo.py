@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from lipviz import data as datasets
 from lipviz import runs
+from lipviz.certify import Certifier, certified_accuracy
 from lipviz.networks import Spec
 from lipviz.recipes import Recipe, channel_means
 from lipviz.train import Trainer, recipe_of
@@ -156,6 +158,58 @@ def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", 
     epochs = fitting_epochs(spec, recipe, loaded, entry.seconds, device)
     recipe = Recipe(**{**entry.recipe, "epochs": epochs, "seed": seed})
     return Trainer(folder, spec, recipe, loaded, device, entry.source, budget=entry.seconds).run(False)
+
+
+def changed(entry: Entry, changes: Sequence[str], seconds: float | None = None) -> Entry:
+    """An entry with fields of its spec or recipe set anew, such as "lr=0.003" or "depth=6", and another budget.
+
+    Raises:
+        ValueError: not NAME=NUMBER, or a name that neither the spec nor the recipe has.
+    """
+    spec, recipe = dict(entry.spec), dict(entry.recipe)
+    for change in changes:
+        name, _, value = change.partition("=")
+        parts = [part for part, kind in ((spec, Spec), (recipe, Recipe)) if name in kind.__dataclass_fields__]
+        try:
+            parts[0][name] = tomllib.loads(f"value = {value}")["value"]
+        except (IndexError, tomllib.TOMLDecodeError):
+            raise ValueError(f"expected a field of Spec or Recipe such as lr=0.003, got {change!r}") from None
+    return replace(entry, spec=spec, recipe=recipe, seconds=seconds or entry.seconds)
+
+
+def attempt(entry: Entry, data: str | Path, device: str = "cpu", seed: int = 0) -> dict[str, object]:
+    """Train an entry on the training set but for its held-out part, and say how it does there: for tuning.
+
+    The test set is not looked at. Returns a row of numbers: the accuracies are in percent of the held-out images.
+    """
+    loaded = datasets.load(Path(data) / entry.source)
+    spec, recipe = entry.network(loaded), Recipe(**{**entry.recipe, "seed": seed})
+    epochs = entry.recipe.get("epochs") or fitting_epochs(spec, recipe, loaded, entry.seconds, device)
+    recipe = replace(recipe, epochs=epochs)
+    with tempfile.TemporaryDirectory() as folder, tqdm(disable=True) as bar:
+        trainer = Trainer(Path(folder), spec, recipe, loaded, device)
+        worked, started = time.process_time(), time.perf_counter()
+        while trainer.epoch < epochs:
+            loss = trainer.train_epoch(bar)
+            trainer.epoch += 1
+        worked, passed = time.process_time() - worked, time.perf_counter() - started
+    held = datasets.split(loaded, recipe.held_out, recipe.seed)
+    certificate = Certifier(trainer.model, spec.input_shape)(held.x_test)
+    right = certificate.label == held.y_test
+    row: dict[str, object] = {
+        "run": entry.name,
+        "epochs": epochs,
+        "core_seconds": round(worked),
+        "loss": round(loss, 3),
+    }
+    row |= {"seconds": round(passed), "images": len(right), "clean": _percent(float(right.double().mean()))}
+    return row | {
+        f"certified_{k}": _percent(certified_accuracy(certificate.radius, right, k / 255)) for k in (*runs.MARKS, 403)
+    }
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 1)
 
 
 def train_all(

@@ -126,3 +126,25 @@ def test_one_command_trains_all_of_it(place, capsys):
     assert [run.name for run in runs.find(place)] == ["tiny-aol", "tiny-best", "tiny-cayley"]
     assert main([*command, "--only", "tiny-bro"]) == 2
     assert "no 'tiny-bro'" in capsys.readouterr().err
+
+
+def test_a_change_is_tried_on_the_training_set_only(place, capsys, monkeypatch):
+    tried = zoo.changed(entry(place, "tiny-aol"), ["lr=0.1", "depth=2", "flip=true"], 3.0)
+    assert (tried.recipe["lr"], tried.recipe["flip"], tried.spec["depth"], tried.seconds) == (0.1, True, 2, 3.0)
+    for slip in ("lr", "speed=3", "lr=fast"):
+        with pytest.raises(ValueError, match="field of Spec or Recipe"):
+            zoo.changed(entry(place, "tiny-aol"), [slip])
+    path = place / "tuning.csv"
+    command = ["zoo", str(place / "zoo.toml"), "--data", str(place / "data"), "--device", "cpu", "--only", "tiny-aol"]
+    for lr in ("0.01", "0.02"):
+        assert main([*command, "--try", f"lr={lr}", "--csv", str(path)]) == 0
+    rows = runs.read_csv(path)
+    assert [row["tried"] for row in rows] == ["lr=0.01", "lr=0.02"] and rows[0]["images"] == "16"
+    assert 0 <= float(rows[0]["certified_36"]) <= float(rows[0]["clean"]) <= 100
+    assert not runs.find(place)
+    monkeypatch.setattr(zoo, "fitting_epochs", lambda *_: 2)
+    one = zoo.attempt(entry(place, "tiny-aol"), place / "data")
+    for path in (place / "data" / "tiny" / "test").rglob("*.png"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+    other = zoo.attempt(entry(place, "tiny-aol"), place / "data")
+    assert {**one, "core_seconds": 0, "seconds": 0} == {**other, "core_seconds": 0, "seconds": 0}
