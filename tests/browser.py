@@ -45,11 +45,14 @@ def serve(runs):
 
 
 class Visits:
-    """Fresh visitors of the app at `address`, and what their browsers did."""
+    """Visitors of the app at `address`, each in a tab and a session of their own, and what their browsers did.
 
-    def __init__(self, browser, address):
-        self.browser, self.address = browser, address
-        self.contexts, self.hosts, self.errors = [], set(), []
+    `contexts` keeps the browser profiles from one test to the next: what has been loaded and compiled once, is there.
+    """
+
+    def __init__(self, browser, address, contexts):
+        self.browser, self.address, self.contexts = browser, address, contexts
+        self.pages, self.hosts, self.errors = [], set(), []
 
     def __call__(self, path="/", scheme="light", width=1280, height=800, **options):
         """A visitor who opened the page of that path; she waits until it is drawn."""
@@ -60,11 +63,13 @@ class Visits:
 
     def stranger(self, scheme="light", width=1280, height=800, **options):
         """A visitor who has opened no page yet."""
-        size = {"width": width, "height": height}
-        context = self.browser.new_context(base_url=self.address, color_scheme=scheme, viewport=size, **options)
-        context.set_default_timeout(60_000)
-        self.contexts.append(context)
-        page = context.new_page()
+        key = (scheme, repr(sorted(options.items())))
+        if key not in self.contexts:
+            self.contexts[key] = self.browser.new_context(base_url=self.address, color_scheme=scheme, **options)
+            self.contexts[key].set_default_timeout(60_000)
+        page = self.contexts[key].new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        self.pages.append(page)
         page.on("request", lambda request: self.hosts.add(re.sub(r"^(\w+://[^/]+).*", r"\1", request.url)))
         page.on("pageerror", lambda error: self.errors.append(f"{page.url}: {error}"))
         page.on("console", lambda message: self._heard(page, message))
@@ -79,9 +84,9 @@ class Visits:
 
     def close(self):
         """End all visits: no traceback was shown, nothing was asked of another host, no error was logged."""
-        shown = [page.url for context in self.contexts for page in context.pages if "Traceback" in page.content()]
-        for context in self.contexts:
-            context.close()
+        shown = [page.url for page in self.pages if "Traceback" in page.content()]
+        for page in self.pages:
+            page.close()
         own = (self.address, self.address.replace("http", "ws"), "data:", "blob:")
         assert not shown
         assert not {host for host in self.hosts if not host.startswith(own)}, "a request to another host"

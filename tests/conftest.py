@@ -72,10 +72,19 @@ def browser():
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def contexts(browser):
+    """Profiles of the browser, made as tests ask for them."""
+    made = {}
+    yield made
+    for context in made.values():
+        context.close()
+
+
 @pytest.fixture
-def visit(browser, server):
+def visit(browser, server, contexts):
     """Opens pages as fresh visitors, such as `visit("/discs?gd_n=4", scheme="dark", width=390)`: browser.Visits."""
-    visits = Visits(browser, server[0])
+    visits = Visits(browser, server[0], contexts)
     yield visits
     visits.close()
 

@@ -22,7 +22,7 @@ CONSTRAINED_BOTH = [(name, conv) for name, conv in BOTH if name != "plain"]
 every = pytest.mark.parametrize("case", EVERY, ids=lambda case: "-".join(map(str, case)))
 
 
-def ascend(layer, shape, steps=60):
+def ascend(layer, shape, steps=30):
     """Train the parameters to make the outputs of two inputs differ as much as they can."""
     x, y = torch.randn(2, 1, *shape, dtype=torch.float64)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
