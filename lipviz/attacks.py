@@ -7,7 +7,7 @@ believed: it must lie in [0, 1], it must change the label, and its norm is measu
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -19,6 +19,33 @@ from lipviz.certify import Certifier
 from lipviz.runs import Run
 
 Search = Callable[..., tuple[Tensor, Tensor, Tensor]]
+BATCH = 100  # images at a time: their features stay in the cache of a CPU
+ELSEWHERE = "FMN from elsewhere"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How hard the attacks try.
+
+    Attributes:
+        steps: of each attack; Carlini-Wagner takes them in each of 3 searches for its constant.
+        restarts: of FMN, each from another image of the batch that has another answer.
+        seed: of the choice of those images.
+    """
+
+    steps: int = 100
+    restarts: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("restarts", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+    def __str__(self) -> str:
+        again = f", {self.restarts} restarts of FMN from other images, seed {self.seed}" if self.restarts else ""
+        return f"l2, pixels in [0, 1], {self.steps} steps (Carlini-Wagner 3 searches){again}"
 
 
 def attacks() -> dict[str, Callable[[int], Search]]:
@@ -44,13 +71,13 @@ class Report:
         index: of the images in the test set.
         radius: certified, one an image.
         distance: of the smallest change of the prediction found, infinite where none was; attack -> one an image.
-        steps: of each attack.
+        protocol: how hard they tried.
     """
 
     index: np.ndarray
     radius: np.ndarray
     distance: dict[str, np.ndarray]
-    steps: int
+    protocol: Protocol
 
     @property
     def smallest(self) -> np.ndarray:
@@ -64,7 +91,7 @@ class Report:
 
     def text(self) -> str:
         """The report in words."""
-        lines = [f"{len(self.index)} test images, l2, pixels in [0, 1], {self.steps} steps (Carlini-Wagner 3 searches)"]
+        lines = [f"{len(self.index)} test images, {self.protocol}"]
         for name, found in {**self.distance, "best of all": self.smallest}.items():
             hit = np.isfinite(found)
             middle = f"median distance {np.median(found[hit]):.3f}" if hit.any() else "nothing"
@@ -75,7 +102,7 @@ class Report:
         return "\n".join(lines)
 
 
-def attack_run(run: Run, source: str, images: int = 200, steps: int = 200) -> Report:
+def attack_run(run: Run, source: str, images: int = 200, protocol: Protocol | None = None) -> Report:
     """Attack evenly spaced test images of a run, and keep what was found in its attacks.npz.
 
     Raises:
@@ -86,33 +113,77 @@ def attack_run(run: Run, source: str, images: int = 200, steps: int = 200) -> Re
     if data.classes != run.classes:
         raise ValueError(f"{source} has other classes than {run.name} was trained on: {', '.join(data.classes)}")
     index = np.unique(np.linspace(0, len(data.x_test) - 1, images).astype(int))
-    report = attack(Certifier(run.model, run.spec.input_shape), data.x_test[index], index, steps)
+    report = attack(Certifier(run.model, run.spec.input_shape), data.x_test[index], index, protocol)
     beside = run.folder / "attacks.npz.part"
     with beside.open("wb") as file:
-        np.savez_compressed(file, index=index, radius=report.radius, steps=steps, **report.distance)  # type: ignore[arg-type]
+        kept = {"index": index, "radius": report.radius, **asdict(report.protocol), **report.distance}
+        np.savez_compressed(file, **kept)  # type: ignore[arg-type]
     beside.replace(run.folder / "attacks.npz")
     return report
 
 
-def attack(certifier: Certifier, images: Tensor, index: np.ndarray | None = None, steps: int = 200) -> Report:
-    """Run every attack on the network's own predictions, labels of the data set play no part."""
-    x = datasets.as_float(images).double()
+def attack(
+    certifier: Certifier, images: Tensor, index: np.ndarray | None = None, protocol: Protocol | None = None
+) -> Report:
+    """Run every attack on the network's own predictions, labels of the data set play no part.
+
+    Args:
+        certifier: of the network.
+        images: as a Certifier takes them.
+        index: of the images in the test set.
+        protocol: how hard to try.
+    """
+    protocol = protocol or Protocol()
+    x = images.double() / 255 if images.dtype == torch.uint8 else images.double()
     certificate = certifier(x)
-    found = {
-        name: smallest_change(certifier.frozen, x, certificate.label, make(steps)).numpy()
-        for name, make in attacks().items()
-    }
-    return Report(np.arange(len(x)) if index is None else index, certificate.radius.numpy(), found, steps)
+    parts = [
+        _distances(certifier.frozen, x, label, protocol)
+        for x, label in zip(x.split(BATCH), certificate.label.split(BATCH), strict=True)
+    ]
+    found = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+    return Report(np.arange(len(x)) if index is None else index, certificate.radius.numpy(), found, protocol)
+
+
+def _distances(model: nn.Module, x: Tensor, label: Tensor, protocol: Protocol) -> dict[str, Tensor]:
+    """Attack -> distance for each of a few images."""
+    searches = {name: make(protocol.steps) for name, make in attacks().items()}
+    found = {name: smallest_change(model, x, label, search) for name, search in searches.items()}
+    generator = torch.Generator().manual_seed(protocol.seed)
+    again = [_from_elsewhere(model, x, label, searches["FMN"], generator) for _ in range(protocol.restarts)]
+    return found | ({ELSEWHERE: torch.stack(again).amin(0)} if again else {})
+
+
+def _from_elsewhere(
+    model: nn.Module, x: Tensor, label: Tensor, search: Search, generator: torch.Generator
+) -> Float[Tensor, " b"]:
+    """FMN from the boundary on the way to a random other image with another answer."""
+    best = torch.full((len(x),), torch.inf, dtype=x.dtype)
+    other = (label[:, None] != label).double()
+    able = other.any(1)
+    if not able.any():
+        return best
+    start = x[torch.multinomial(other[able], 1, generator=generator)[:, 0]]
+    best[able] = smallest_change(model, x[able], label[able], search, start)
+    return best
 
 
 def smallest_change(
-    model: nn.Module, x: Float[Tensor, "b ..."], label: Int64[Tensor, " b"], attack: Search
+    model: nn.Module,
+    x: Float[Tensor, "b ..."],
+    label: Int64[Tensor, " b"],
+    attack: Search,
+    start: Float[Tensor, "b ..."] | None = None,
 ) -> Float[Tensor, " b"]:
-    """l2 distance of the change one attack finds for each image; infinite where the label stays."""
+    """l2 distance of the change one attack finds for each image; infinite where the label stays.
+
+    `start`, for an attack that takes it, are images with another label.
+    """
+    import eagerpy
     import foolbox
 
     bounded = foolbox.PyTorchModel(deepcopy(model).float().eval(), bounds=(0, 1), device=x.device)
-    changed, _, _ = attack(bounded, x.float(), label, epsilons=None)
+    more = {} if start is None else {"starting_points": eagerpy.astensor(start.float())}
+    changed, _, _ = attack(bounded, x.float(), label, epsilons=None, **more)
     changed = changed.detach().to(x)
     with torch.no_grad():
         inside = ((changed >= 0) & (changed <= 1)).flatten(1).all(1)

@@ -1,4 +1,4 @@
-"""The same work without a browser: `lipviz app | train | certify | runs | spectra | attack | bench`.
+"""The same work without a browser: `lipviz app | train | zoo | certify | runs | spectra | attack | bench`.
 
 What a user got wrong ends with exit code 2 and one line on standard error.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from lipviz.certify import Certifier
     from lipviz.runs import Run
+    from lipviz.zoo import Entry
 
 MARKS = (36, 72, 108, 255)
 
@@ -61,6 +62,19 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--note", action="append", default=[], help="a remark on the data, kept beside its numbers")
     train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
 
+    zoo = add("zoo", _zoo, "train the runs that a file lists, going on where it was stopped")
+    zoo.add_argument("file", type=Path, help="such as checkpoints/zoo.toml")
+    zoo.add_argument("--data", type=Path, required=True, help="the folder that holds the data sets")
+    zoo.add_argument("--out", type=Path, help="the folder of the runs (default: that of the file)")
+    zoo.add_argument("--only", nargs="+", metavar="RUN", help="such as cifar10-aol (default: all)")
+    zoo.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run each (default: 0)")
+    zoo.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    zoo.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
+    tuning = zoo.add_argument_group("tuning", "train on less, evaluate on the rest of the training set, keep no run")
+    tuning.add_argument("--try", nargs="*", metavar="NAME=VALUE", dest="changes", help="such as lr=0.003 depth=6")
+    tuning.add_argument("--seconds", type=float, help="the budget (default: that of the file)")
+    tuning.add_argument("--csv", type=Path, help="add a line to this file")
+
     certify = add("certify", _certify, "label, margin and certified radius of pictures")
     certify.add_argument("pictures", nargs="+", type=Path)
     certify.add_argument("--model", nargs="+", type=Path, required=True, help="run folders")
@@ -79,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("run", type=Path)
     attack.add_argument("--data", required=True, help="where the test images are: a name, a folder or a zip")
     attack.add_argument("--images", type=int, default=200, help="test images, evenly spaced (default: 200)")
-    attack.add_argument("--steps", type=int, default=200, help="steps of each attack (default: 200)")
+    attack.add_argument("--steps", type=int, default=100, help="steps of each attack (default: 100)")
+    attack.add_argument("--restarts", type=int, default=3, help="of FMN, from other images (default: 3)")
+    attack.add_argument("--seed", type=int, default=0, help="of the restarts (default: 0)")
 
     bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")
     bench.add_argument(
@@ -144,6 +160,36 @@ def _train(options: argparse.Namespace) -> None:
         run = train(out, options.source, spec=spec, recipe=recipe, data=loaded, device=options.device)
     print(_table([_numbers(run)]))
     print(f"written to {run.folder}")
+
+
+def _zoo(options: argparse.Namespace) -> None:
+    from lipviz import zoo
+    from lipviz.step import pick_device
+
+    device = pick_device(options.device).type
+    entries = zoo.chosen(zoo.read(options.file, device), options.only)
+    if options.changes is not None:
+        return _try(entries, device, options)
+    out = options.out or options.file.parent
+    for run in zoo.train_all(entries, options.data, out, device, options.seeds, options.workers):
+        print("  ".join(f"{key} {value}" for key, value in _numbers(run).items()), flush=True)
+
+
+def _try(entries: "Sequence[Entry]", device: str, options: argparse.Namespace) -> None:
+    import torch
+
+    from lipviz import zoo
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // options.workers))
+    for entry in entries:
+        for seed in options.seeds:
+            tried = zoo.changed(entry, options.changes, options.seconds)
+            row = {"tried": " ".join(options.changes), **zoo.attempt(tried, options.data, device, seed), "seed": seed}
+            print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+            if options.csv:
+                new = not options.csv.exists()
+                with options.csv.open("a", encoding="utf-8") as file:
+                    file.write((",".join(row) + "\n") * new + ",".join(map(str, row.values())) + "\n")
 
 
 def _certify(options: argparse.Namespace) -> None:
@@ -254,9 +300,10 @@ def _spectra(options: argparse.Namespace) -> None:
 
 def _attack(options: argparse.Namespace) -> int:
     from lipviz import runs
-    from lipviz.attacks import attack_run
+    from lipviz.attacks import Protocol, attack_run
 
-    report = attack_run(runs.load(options.run), options.data, options.images, options.steps)
+    protocol = Protocol(options.steps, options.restarts, options.seed)
+    report = attack_run(runs.load(options.run), options.data, options.images, protocol)
     print(report.text())
     return 1 if report.broken else 0
 

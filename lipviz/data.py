@@ -1,4 +1,4 @@
-"""Toys, digits and image folders: one tensor of inputs, one of labels, and a test set apart from them.
+"""Toys, digits, downloads and image folders: one tensor of inputs, one of labels, and a test set apart from them.
 
 Images stay uint8 until `as_float` turns them into [0, 1], the unit of every radius.
 """
@@ -20,6 +20,7 @@ from lipviz.images import EXTENSIONS, MAX_BYTES, ImageError, Picture, fit, open_
 
 TOYS = ("moons", "circles", "spirals")
 NAMES = (*TOYS, "digits")
+DOWNLOADS = ("mnist", "cifar10")
 MAX_PICTURES = 200_000
 MAX_UNPACKED = 4 * 2**30  # bytes of all members of a zip
 
@@ -66,21 +67,32 @@ def load(source: str | Path, shape: Shape | None = None, seed: int = 0) -> Data:
     """Any data set by its name or its path.
 
     Args:
-        source: one of `NAMES`, or a path for `folder`; a `Path` is never taken for a name.
+        source: one of `NAMES` or `DOWNLOADS`, or a path for `folder`; a `Path` is never taken for a name.
         shape: (channels, height, width) to bring pictures to; the named sets have their own.
         seed: of the points of a toy, and of the split where a set has no test set of its own.
 
     Raises:
-        ValueError: unknown name, a folder that holds no data set, or a shape that a named set does not have.
+        ValueError: unknown name, a folder that holds no data set, a shape that a named set does not have, or a
+            download that failed.
     """
-    if source in NAMES:
-        data = digits(seed) if source == "digits" else toy(str(source), seed=seed)
+    if source in (*NAMES, *DOWNLOADS):
+        data = _named(str(source), seed)
         if shape is not None and tuple(shape) != data.input_shape:
             raise ValueError(f"{source} has shape {data.input_shape}, got {shape}: leave shape out.")
         return data
     if not Path(source).expanduser().exists():
-        raise ValueError(f"Expected {', '.join(NAMES)}, or a path to a folder or zip, got {str(source)!r}.")
+        names = ", ".join((*NAMES, *DOWNLOADS))
+        raise ValueError(f"Expected {names}, or a path to a folder or zip, got {str(source)!r}.")
     return folder(source, shape, seed)
+
+
+def _named(name: str, seed: int) -> Data:
+    if name not in DOWNLOADS:
+        return digits(seed) if name == "digits" else toy(name, seed=seed)
+    from lipviz.downloads import fetch
+
+    train, test, classes = fetch(name)
+    return Data(name, classes, *train, *test)
 
 
 def toy(name: str, n: int = 1000, noise: float = 0.08, seed: int = 0) -> Data:

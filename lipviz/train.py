@@ -23,8 +23,9 @@ from lipviz import grams, runs
 from lipviz.certify import Certifier, certified_accuracy
 from lipviz.forms import Scaled
 from lipviz.networks import Spec, build
-from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate, offset_cross_entropy
+from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate
 from lipviz.spectra import spectra
+from lipviz.step import Step, pick_device, precision
 
 EVALUATIONS = 40  # at most so many rows of metrics.csv
 HELD_OUT = 1000  # at most so many images behind each of them
@@ -41,6 +42,7 @@ class Trainer:
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
         origin: what the data was loaded from, kept so that a resumed run finds it again.
         resume: continue the run of the folder.
+        budget: seconds that the epochs were chosen to fit, where they were; kept beside the numbers.
     """
 
     def __init__(
@@ -52,18 +54,21 @@ class Trainer:
         device: str = "auto",
         origin: str = "",
         resume: bool = False,
+        budget: float | None = None,
     ) -> None:
+        self.budget = budget
         self.folder, self.spec, self.recipe, self.source, self.origin = folder, spec, recipe, source, origin
         self.device = pick_device(device)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
+        # on the device: what it draws need not be copied, and no step waits for the host
+        self.generator = torch.Generator(self.device).manual_seed(recipe.seed)
         split = datasets.split(source, recipe.held_out, recipe.seed)
         self.x, self.y = split.x.to(self.device), split.y.to(self.device)
         # evenly spaced: folders of images come sorted by class
         kept = torch.linspace(0, len(split.y_test) - 1, min(HELD_OUT, len(split.y_test))).long()
         self.held_out = split.x_test[kept], split.y_test[kept]
         self.model = build(spec, recipe.seed).to(self.device)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.lr, betas=(0.9, 0.99))
-        self.epoch, self.seconds = 0, 0.0
+        self.step = Step(self.model, recipe, self.device, precision(self.device, spec.kind))
+        self.epoch, self.seconds, self.core_seconds = 0, 0.0, 0.0
         self.metrics: list[dict[str, float | int]] = []
         self.history: list[dict[str, np.ndarray]] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,9 +105,10 @@ class Trainer:
             total=whole, initial=done, unit="img", unit_scale=True, disable=not show, desc=self.folder.name
         ) as bar:
             while self.epoch < total:
-                started = time.perf_counter()
+                started, worked = time.perf_counter(), time.process_time()
                 loss = self.train_epoch(bar)
                 self.seconds += time.perf_counter() - started
+                self.core_seconds += time.process_time() - worked
                 self.epoch += 1
                 if self.epoch % every == 0 or self.epoch == total:
                     row = self.evaluate(loss)
@@ -112,28 +118,26 @@ class Trainer:
 
     def train_epoch(self, bar: tqdm) -> float:
         """One pass in a fresh order; returns the mean loss."""
-        r, n = self.recipe, len(self.x)
-        order = torch.randperm(n, generator=self.generator).to(self.device)
+        r = self.recipe
+        order = torch.randperm(len(self.x), generator=self.generator, device=self.device)
         total = torch.zeros((), device=self.device)
         for i in range(self.steps):
             index = order[i * r.batch : (i + 1) * r.batch]
-            x, y = self.x[index], self.y[index]
-            if x.dtype == torch.uint8 and (r.pad or r.flip):
-                x = datasets.augment(x, self.generator, r.pad, r.flip)
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.epoch * self.steps + i, r.epochs * self.steps, r.lr)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                s = self.model(datasets.as_float(x))
-            loss = offset_cross_entropy(s.float(), y, r.offset, r.temperature)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach()
+            total += self.step(
+                *self.batch(index), learning_rate(self.epoch * self.steps + i, r.epochs * self.steps, r.lr)
+            )
             bar.update(r.batch)
         mean = float(total) / self.steps
         if not math.isfinite(mean):
             raise FloatingPointError("the loss is not finite: lower the learning rate")
         return mean
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of some training images, augmented."""
+        r, x = self.recipe, self.x[index]
+        if x.dtype == torch.uint8 and (r.pad or r.flip):
+            x = datasets.augment(x, self.generator, r.pad, r.flip)
+        return x, self.y[index]
 
     def evaluate(self, loss: float) -> dict[str, float | int]:
         """Metrics on the held-out images; then everything is written, so that a kill loses nothing before it."""
@@ -182,9 +186,9 @@ class Trainer:
 
     def _resume_tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for i, state in self.optimizer.state_dict()["state"].items():
+        for i, state in self.step.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items()}
-        progress = torch.tensor([self.epoch, self.seconds], dtype=torch.float64)
+        progress = torch.tensor([self.epoch, self.seconds, self.core_seconds], dtype=torch.float64)
         return tensors | {"generator": self.generator.get_state(), "progress": progress}
 
     def _restore(self) -> None:
@@ -197,10 +201,12 @@ class Trainer:
             if key.startswith("optimizer."):
                 _, i, name = key.split(".")
                 state.setdefault(int(i), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.step.optimizer.load_state_dict({**self.step.optimizer.state_dict(), "state": state})
         self.generator.set_state(stored["generator"])
-        self.epoch, self.seconds = int(stored["progress"][0]), float(stored["progress"][1])
+        epoch, self.seconds, self.core_seconds = stored["progress"].tolist()
+        self.epoch = int(epoch)
         before = runs.load(self.folder)
+        self.budget = before.config.get("budget")
         rows = runs.read_csv(self.folder / "metrics.csv")
         self.metrics = [
             {k: int(v) if k == "epoch" else float(v) for k, v in row.items()}
@@ -250,7 +256,10 @@ class Trainer:
             "recipe": {**asdict(self.recipe), "loss": "offset cross-entropy", "optimiser": "Adam(0.9, 0.99)"},
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "epoch": self.epoch,
+            **({} if self.budget is None else {"budget": self.budget}),
             "train_seconds": round(self.seconds, 2),
+            "core_seconds": round(self.core_seconds, 2),
+            "precision": self.step.precision,
             "hardware": hardware(self.device),
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
             "pid": os.getpid(),
@@ -259,15 +268,6 @@ class Trainer:
         if state == "finished":
             config.pop("pid")
         runs.write_json(self.folder / "run.json", config)
-
-
-def pick_device(name: str) -> torch.device:
-    """The torch device for "cpu", "cuda" or "auto"; raises ValueError where there is no such device."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no CUDA device was found: use --device cpu, or install a CUDA build of torch")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def hardware(device: torch.device) -> str:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from shipped import CHECKPOINTS, NAMES, run_and_images
 
-from lipviz.attacks import attack, attack_run
+from lipviz.attacks import ELSEWHERE, Protocol, attack, attack_run
 from lipviz.certify import Certifier
 from lipviz.runs import load
 
@@ -15,7 +15,7 @@ from lipviz.runs import load
 def test_nothing_is_found_inside_a_certified_radius(name, image_data):
     """A sample; `lipviz attack` is the whole of it."""
     run, images, _ = run_and_images(name, image_data, 8)
-    report = attack(Certifier(run.model, run.spec.input_shape), images, steps=60)
+    report = attack(Certifier(run.model, run.spec.input_shape), images, protocol=Protocol(steps=60, restarts=1))
     assert report.broken == 0
     assert np.isfinite(report.smallest).mean() > 0.9, "attacks that find nothing prove nothing"
 
@@ -26,7 +26,7 @@ def test_an_assumed_constant_of_one_is_broken_on_a_plain_network(name, image_dat
     run, images, _ = run_and_images(name, image_data, 8)
     certifier = Certifier(run.model, run.spec.input_shape)
     certifier.body = 1.0
-    assert attack(certifier, images, steps=50).broken > 0
+    assert attack(certifier, images, protocol=Protocol(50, 0)).broken > 0
 
 
 def test_a_certificate_that_is_too_large_is_broken(tiny_run):
@@ -35,18 +35,39 @@ def test_a_certificate_that_is_too_large_is_broken(tiny_run):
 
     certifier = Certifier(tiny_run.model, tiny_run.spec.input_shape)
     images = data.digits().x_test[::30]
-    honest = attack(certifier, images, steps=60)
+    honest = attack(certifier, images, protocol=Protocol(60))
     assert honest.broken == 0
     certifier.body /= 1.6
-    assert attack(certifier, images, steps=60).broken > 0
+    assert attack(certifier, images, protocol=Protocol(60)).broken > 0
 
 
 def test_the_command_keeps_what_it_found(tiny_run):
-    report = attack_run(tiny_run, "digits", images=5, steps=10)
+    report = attack_run(tiny_run, "digits", images=5, protocol=Protocol(steps=10, restarts=1))
     with np.load(tiny_run.folder / "attacks.npz") as stored:
-        assert set(stored) == {"index", "radius", "steps", "DDN", "DeepFool", "FMN", "Carlini-Wagner"}
+        assert set(stored) == {"index", "radius", "steps", "restarts", "seed", *report.distance}
+        assert {"DDN", "DeepFool", "FMN", "Carlini-Wagner", ELSEWHERE} == set(report.distance)
         assert np.array_equal(stored["DDN"], report.distance["DDN"]) and len(stored["index"]) == 5
     assert "0 inside a certified radius" in report.text()
+
+
+def test_restarts_depend_on_the_seed_only_and_help(tiny_run):
+    from lipviz import data
+
+    certifier = Certifier(tiny_run.model, tiny_run.spec.input_shape)
+    images = data.digits().x_test[::30]
+    one, same, other, more = (
+        attack(certifier, images, protocol=Protocol(10, n, seed)).distance[ELSEWHERE]
+        for n, seed in ((1, 0), (1, 0), (1, 1), (3, 0))
+    )
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    assert (more <= one).all() and (more < one).any() and np.isfinite(one).all()
+    assert not np.isfinite(attack(certifier, images[:1], protocol=Protocol(10)).distance[ELSEWHERE]).any()
+
+
+@pytest.mark.parametrize("words", ["steps", "restarts", "seed"])
+def test_a_protocol_that_tries_nothing_is_refused(words):
+    with pytest.raises(ValueError, match=f"{words} must be a whole number of at least"):
+        Protocol(**{words: -1})
 
 
 def test_an_attack_outside_the_pixel_range_does_not_count():

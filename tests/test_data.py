@@ -264,7 +264,7 @@ def test_load_by_name_and_by_path(stored):
 @pytest.mark.parametrize("source", ["nothing-here", Path("moons"), ""])
 def test_load_lists_what_there_is(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"spirals, digits, or a path|no class folders"):
+    with pytest.raises(ValueError, match=r"spirals, digits, mnist, cifar10, or a path|no class folders"):
         load(source)
 
 

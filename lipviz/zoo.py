@@ -1,0 +1,245 @@
+"""The zoo: the runs that ship, trained from one file by one command, which goes on where it was stopped.
+
+    lipviz zoo checkpoints/zoo.toml --data FOLDER --workers 2
+
+The file has one table a data set: `rows`, `notes`, and for each kind of device (`cpu`, `cuda`) one network `spec`, one
+`recipe`, the `lr` of the rows that need another one, and the budget `seconds`: of one core on a CPU, of the clock on a
+GPU. How many epochs fit is measured before a run begins. `best` beside them is one more run with a table of its own.
+"""
+
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from lipviz import data as datasets
+from lipviz import runs
+from lipviz.certify import Certifier, certified_accuracy
+from lipviz.networks import Spec
+from lipviz.recipes import Recipe, channel_means
+from lipviz.train import Trainer, recipe_of
+
+WARM_UP, TIMED = 3, 12  # steps before and behind the time of one
+
+# of each table: the keys it must have, and those it may have
+SET = ({"rows"}, {"notes", "cpu", "cuda"})
+PART = ({"seconds", "spec", "recipe"}, {"lr", "best"})
+BEST = ({"layer", "seconds"}, {"spec", "recipe"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of the zoo.
+
+    Attributes:
+        name: of its folder, such as "cifar10-aol".
+        source: the data set, a folder below the one with the data.
+        layer: a row of LAYERS.
+        seconds: the budget of training, without evaluations.
+        spec: fields of Spec apart from those that the data decides.
+        recipe: fields of Recipe apart from the epochs.
+        notes: sentences on the data, kept beside its numbers.
+    """
+
+    name: str
+    source: str
+    layer: str
+    seconds: float
+    spec: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def network(self, data: datasets.Data) -> Spec:
+        """The Spec for the data."""
+        mean = tuple(round(float(m), 4) for m in channel_means(data.x))
+        shape = data.input_shape
+        return Spec(self.layer, "convnet", shape, len(data.classes), **{"mean": mean, **self.spec})
+
+
+def read(path: str | Path, device: str = "cpu") -> list[Entry]:
+    """The runs that a zoo file lists for "cpu" or "cuda", rows in their order, `best` last.
+
+    Raises:
+        ValueError: a file that is missing, not TOML, or has a table or key that is not known.
+    """
+    path = Path(path)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable TOML file ({error})") from None
+    found = []
+    for source, table in tables.items():
+        _check(path, source, table, SET)
+        part = table.get(device)
+        if part is None:
+            raise ValueError(f"{path}: {source} has no table for {device!r}: add [{source}.{device}]")
+        _check(path, f"{source}.{device}", part, PART)
+        notes, rates = tuple(table.get("notes", ())), part.get("lr", {})
+        if strange := sorted(set(rates) - set(table["rows"])):
+            raise ValueError(f"{path}: {source}.{device}.lr names {strange[0]!r}, which is not among its rows")
+        for row in table["rows"]:
+            recipe = part["recipe"] | ({"lr": rates[row]} if row in rates else {})
+            found.append(Entry(f"{source}-{row}", source, row, part["seconds"], part["spec"], recipe, notes))
+        if best := part.get("best"):
+            _check(path, f"{source}.{device}.best", best, BEST)
+            best = {"spec": {}, "recipe": {}, **best}
+            spec, recipe = part["spec"] | best["spec"], part["recipe"] | best["recipe"]
+            found.append(Entry(f"{source}-best", source, best["layer"], best["seconds"], spec, recipe, notes))
+    return found
+
+
+def chosen(entries: Sequence[Entry], names: Sequence[str] | None = None) -> list[Entry]:
+    """Those of the names, all where there are none; raises ValueError on a name that the zoo does not have."""
+    known = [entry.name for entry in entries]
+    if strange := sorted(set(names or ()) - set(known)):
+        raise ValueError(f"the zoo has no {strange[0]!r}: choose from {', '.join(known)}")
+    return [entry for entry in entries if not names or entry.name in names]
+
+
+def _check(path: Path, name: str, table: object, keys: tuple[set[str], set[str]]) -> None:
+    needed, optional = keys
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: expected a table [{name}], got {table!r}")
+    if missing := sorted(needed - set(table)):
+        raise ValueError(f"{path}: [{name}] needs the key {missing[0]!r}")
+    if strange := sorted(set(table) - needed - optional):
+        known = ", ".join(sorted(needed | optional))
+        raise ValueError(f"{path}: [{name}] has the key {strange[0]!r}, expected {known}")
+
+
+def fitting_epochs(spec: Spec, recipe: Recipe, data: datasets.Data, seconds: float, device: str = "cpu") -> int:
+    """How many epochs of training take `seconds`, by the time of a few steps of a network that is thrown away.
+
+    Seconds of one core on a CPU, which other work on the machine leaves alone, and of the clock on a GPU.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(Path(folder), spec, recipe, data, device)
+    clock = time.perf_counter if trainer.device.type == "cuda" else time.process_time
+    index = torch.arange(recipe.batch, device=trainer.device) % len(trainer.x)
+    for step in range(WARM_UP + TIMED):
+        if step == WARM_UP:
+            if trainer.device.type == "cuda":
+                torch.cuda.synchronize()
+            started = clock()
+        trainer.step(*trainer.batch(index), recipe.lr)
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize()
+    return max(1, int(seconds / ((clock() - started) / TIMED * trainer.steps)))
+
+
+def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", seed: int = 0) -> runs.Run:
+    """Train one run of the zoo, or go on with it, or return it where it is finished.
+
+    Args:
+        entry: which.
+        data: the folder that holds the data sets, each a folder or zip of images.
+        out: the folder of the run's folder.
+        device: "cpu" or "cuda".
+        seed: of everything random; from 1 on it is part of the name.
+    """
+    folder = Path(out) / (f"{entry.name}-seed{seed}" if seed else entry.name)
+    before = _there(folder)
+    if before and before.config["state"] == "finished":
+        return before
+    origin = Path(data) / entry.source
+    loaded = datasets.load(origin)
+    loaded = replace(loaded, notes=(*entry.notes, *loaded.notes))
+    if before and (folder / "resume.safetensors").exists():
+        return Trainer(folder, before.spec, recipe_of(before), loaded, device, entry.source, resume=True).run(False)
+    spec, recipe = entry.network(loaded), Recipe(**entry.recipe, seed=seed)
+    epochs = fitting_epochs(spec, recipe, loaded, entry.seconds, device)
+    recipe = Recipe(**{**entry.recipe, "epochs": epochs, "seed": seed})
+    return Trainer(folder, spec, recipe, loaded, device, entry.source, budget=entry.seconds).run(False)
+
+
+def changed(entry: Entry, changes: Sequence[str], seconds: float | None = None) -> Entry:
+    """An entry with fields of its spec or recipe set anew, such as "lr=0.003" or "depth=6", and another budget.
+
+    Raises:
+        ValueError: not NAME=NUMBER, or a name that neither the spec nor the recipe has.
+    """
+    spec, recipe = dict(entry.spec), dict(entry.recipe)
+    for change in changes:
+        name, _, value = change.partition("=")
+        parts = [part for part, kind in ((spec, Spec), (recipe, Recipe)) if name in kind.__dataclass_fields__]
+        try:
+            parts[0][name] = tomllib.loads(f"value = {value}")["value"]
+        except (IndexError, tomllib.TOMLDecodeError):
+            raise ValueError(f"expected a field of Spec or Recipe such as lr=0.003, got {change!r}") from None
+    return replace(entry, spec=spec, recipe=recipe, seconds=seconds or entry.seconds)
+
+
+def attempt(entry: Entry, data: str | Path, device: str = "cpu", seed: int = 0) -> dict[str, object]:
+    """Train an entry on the training set but for its held-out part, and say how it does there: for tuning.
+
+    The test set is not looked at. Returns a row of numbers: the accuracies are in percent of the held-out images.
+    """
+    loaded = datasets.load(Path(data) / entry.source)
+    spec, recipe = entry.network(loaded), Recipe(**{**entry.recipe, "seed": seed})
+    epochs = entry.recipe.get("epochs") or fitting_epochs(spec, recipe, loaded, entry.seconds, device)
+    recipe = replace(recipe, epochs=epochs)
+    with tempfile.TemporaryDirectory() as folder, tqdm(disable=True) as bar:
+        trainer = Trainer(Path(folder), spec, recipe, loaded, device)
+        worked, started = time.process_time(), time.perf_counter()
+        while trainer.epoch < epochs:
+            loss = trainer.train_epoch(bar)
+            trainer.epoch += 1
+        worked, passed = time.process_time() - worked, time.perf_counter() - started
+    held = datasets.split(loaded, recipe.held_out, recipe.seed)
+    certificate = Certifier(trainer.model, spec.input_shape)(held.x_test)
+    right = certificate.label == held.y_test
+    row: dict[str, object] = {
+        "run": entry.name,
+        "epochs": epochs,
+        "core_seconds": round(worked),
+        "loss": round(loss, 3),
+    }
+    row |= {"seconds": round(passed), "images": len(right), "clean": _percent(float(right.double().mean()))}
+    return row | {
+        f"certified_{k}": _percent(certified_accuracy(certificate.radius, right, k / 255)) for k in (*runs.MARKS, 403)
+    }
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 1)
+
+
+def train_all(
+    entries: Sequence[Entry],
+    data: str | Path,
+    out: str | Path,
+    device: str = "cpu",
+    seeds: Sequence[int] = (0,),
+    workers: int = 1,
+) -> Iterator[runs.Run]:
+    """Train every run that is not finished yet, `workers` at a time with an equal share of the threads; yields each.
+
+    A run that fails ends all: what is finished stays, and the same call goes on from there.
+    """
+    threads = max(1, torch.get_num_threads() // workers)
+    asked = [(entry, data, out, device, seed) for seed in seeds for entry in entries]
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        try:
+            waiting = {pool.submit(train, *each): each[0].name for each in asked}
+            for done in as_completed(waiting):
+                try:
+                    yield done.result()
+                except ValueError as error:
+                    raise ValueError(f"{waiting[done]}: {error}") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _there(folder: Path) -> runs.Run | None:
+    try:
+        return runs.load(folder)
+    except runs.RunError:
+        return None

@@ -1,0 +1,150 @@
+"""The zoo: read from a file, trained within a budget, resumed, never twice."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lipviz import runs, zoo
+from lipviz.cli import main
+from lipviz.train import Trainer
+
+FILE = """
+[tiny]
+rows = ["aol", "cayley"]
+notes = ["drawn by a test"]
+
+[tiny.cpu]
+seconds = 0.2
+spec = { width = 12, depth = 1, dense_depth = 1, patch = 2, pool = 2 }
+recipe = { batch = 16, lr = 0.01, held_out = 0.2 }
+lr = { aol = 0.003 }
+
+[tiny.cpu.best]
+layer = "sll"
+seconds = 0.4
+spec = { width = 16 }
+recipe = { offset = 0.2 }
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A zoo file, and a data set of dark and bright images beside it."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("test", 8)):
+        for name, level in (("dark", 64), ("bright", 192)):
+            folder = tmp_path / "data" / "tiny" / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = np.clip(level + 24 * rng.standard_normal((8, 8, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    (tmp_path / "zoo.toml").write_text(FILE)
+    return tmp_path
+
+
+def entry(place, name):
+    return zoo.chosen(zoo.read(place / "zoo.toml"), [name])[0]
+
+
+def test_the_file_is_read_in_its_order(place):
+    aol, cayley, best = zoo.read(place / "zoo.toml")
+    assert [e.name for e in (aol, cayley, best)] == ["tiny-aol", "tiny-cayley", "tiny-best"]
+    assert (aol.recipe["lr"], cayley.recipe["lr"], aol.spec) == (0.003, 0.01, cayley.spec)
+    assert (best.layer, best.seconds, best.spec["width"], best.spec["depth"]) == ("sll", 0.4, 16, 1)
+    assert best.recipe == {**cayley.recipe, "offset": 0.2} and best.notes == ("drawn by a test",)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("tiny.cpu", "tiny.cuda", "no table for 'cpu'"),
+        ("seconds = 0.2", "", r"\[tiny.cpu\] needs the key 'seconds'"),
+        ("lr = {", "lrs = {", "key 'lrs', expected .*lr, "),
+        ("notes =", "note =", "key 'note'"),
+        ("layer =", "row =", "needs the key 'layer'"),
+        ("{ aol =", "{ bro =", "names 'bro'"),
+        ("[tiny]", "[tiny", "not a readable TOML file"),
+    ],
+)
+def test_a_file_with_a_slip_is_refused(place, before, after, words):
+    path = place / "zoo.toml"
+    path.write_text(FILE.replace(before, after))
+    with pytest.raises(ValueError, match=words):
+        zoo.read(path)
+
+
+def test_as_many_epochs_as_fit(place, monkeypatch):
+    """A clock that says 0.6 s for 12 steps; an epoch has 4 steps of 16 images."""
+    e = entry(place, "tiny-aol")
+    data = zoo.datasets.load(place / "data" / "tiny")
+    spec, recipe = e.network(data), zoo.Recipe(**e.recipe)
+    for seconds, epochs in ((2.1, 10), (0.39, 1), (0.01, 1)):
+        ticks = iter((5.0, 5.6))
+        monkeypatch.setattr(zoo.time, "process_time", lambda ticks=ticks: next(ticks))
+        assert zoo.fitting_epochs(spec, recipe, data, seconds) == epochs
+
+
+def test_a_run_is_trained_once(place):
+    run = zoo.train(entry(place, "tiny-aol"), place / "data", place)
+    assert run.config["state"] == "finished" and run.config["data"]["notes"] == ["drawn by a test"]
+    assert run.config["data"]["source"] == "tiny", "no path of this machine"
+    assert run.config["recipe"]["epochs"] >= 1 and run.config["core_seconds"] > 0 and run.config["budget"] == 0.2
+    written = (run.folder / "run.json").stat().st_mtime_ns
+    again = zoo.train(entry(place, "tiny-aol"), place / "data", place)
+    assert (again.folder / "run.json").stat().st_mtime_ns == written
+    other = zoo.train(entry(place, "tiny-aol"), place / "data", place, seed=1)
+    assert other.name == "tiny-aol-seed1" and other.config["recipe"]["seed"] == 1
+
+
+def test_it_goes_on_where_it_was_stopped(place, monkeypatch):
+    monkeypatch.setattr(zoo, "fitting_epochs", lambda *_: 4)
+    whole = zoo.train(entry(place, "tiny-best"), place / "data", place / "whole")
+    evaluate = Trainer.evaluate
+
+    def interrupted(trainer, loss):
+        row = evaluate(trainer, loss)
+        if trainer.epoch == 2:
+            raise KeyboardInterrupt
+        return row
+
+    monkeypatch.setattr(Trainer, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(entry(place, "tiny-best"), place / "data", place / "cut")
+    assert runs.load(place / "cut" / "tiny-best").config["state"] == "stopped"
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    run = zoo.train(entry(place, "tiny-best"), place / "data", place / "cut")
+    assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), whole.model.parameters(), strict=True))
+    assert run.metrics["epoch"].tolist() == [0, 1, 2, 3, 4] and run.config["budget"] == 0.4
+
+
+def test_one_command_trains_all_of_it(place, capsys):
+    command = ["zoo", str(place / "zoo.toml"), "--data", str(place / "data"), "--device", "cpu", "--workers", "2"]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("tiny-aol", "tiny-cayley", "tiny-best"))
+    assert [run.name for run in runs.find(place)] == ["tiny-aol", "tiny-best", "tiny-cayley"]
+    assert main([*command, "--only", "tiny-bro"]) == 2
+    assert "no 'tiny-bro'" in capsys.readouterr().err
+
+
+def test_a_change_is_tried_on_the_training_set_only(place, capsys, monkeypatch):
+    tried = zoo.changed(entry(place, "tiny-aol"), ["lr=0.1", "depth=2", "flip=true"], 3.0)
+    assert (tried.recipe["lr"], tried.recipe["flip"], tried.spec["depth"], tried.seconds) == (0.1, True, 2, 3.0)
+    for slip in ("lr", "speed=3", "lr=fast"):
+        with pytest.raises(ValueError, match="field of Spec or Recipe"):
+            zoo.changed(entry(place, "tiny-aol"), [slip])
+    path = place / "tuning.csv"
+    command = ["zoo", str(place / "zoo.toml"), "--data", str(place / "data"), "--device", "cpu", "--only", "tiny-aol"]
+    for lr in ("0.01", "0.02"):
+        assert main([*command, "--try", f"lr={lr}", "--csv", str(path)]) == 0
+    rows = runs.read_csv(path)
+    assert [row["tried"] for row in rows] == ["lr=0.01", "lr=0.02"] and rows[0]["images"] == "16"
+    assert 0 <= float(rows[0]["certified_36"]) <= float(rows[0]["clean"]) <= 100
+    assert not runs.find(place)
+    monkeypatch.setattr(zoo, "fitting_epochs", lambda *_: 2)
+    one = zoo.attempt(entry(place, "tiny-aol"), place / "data")
+    for path in (place / "data" / "tiny" / "test").rglob("*.png"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+    other = zoo.attempt(entry(place, "tiny-aol"), place / "data")
+    assert {**one, "core_seconds": 0, "seconds": 0} == {**other, "core_seconds": 0, "seconds": 0}
