@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from filelock import FileLock, Timeout
 from lipviz.jobs import STARTING, readonly
 from lipviz.runs import RunError, read_csv, write_json
 
-PAIRS = 5
+ARGUMENTS = ("--pairs", "5")  # of the command
 _children: dict[Path, subprocess.Popen] = {}  # of this server: a process that ended must be waited for
 
 
@@ -47,7 +48,7 @@ def start(root: str | Path) -> Path:
         spare = max(1, (os.cpu_count() or 2) - 1)  # visitors keep one core
         with (folder / "log.txt").open("wb") as log:
             _children[folder] = subprocess.Popen(
-                [sys.executable, "-m", "lipviz.bench_job", str(folder)],
+                [sys.executable, "-m", "lipviz.bench_job", str(folder), *ARGUMENTS],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -139,18 +140,18 @@ def protocol(root: str | Path) -> list[str]:
     return [line.removeprefix("- ") for line in lines if line.startswith("- ") and not line.startswith("- Command")]
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, arguments: Sequence[str]) -> int:
     """Wait until nothing trains, then measure."""
     from lipviz.cli import main as command
 
     try:
         with FileLock(folder / "job.lock", timeout=STARTING), FileLock(folder.parent / ".training.lock"):
             files = ["--csv", str(folder / "layers.csv"), "--markdown", str(folder / "layers.md")]
-            return command(["bench", "layers", "--pairs", str(PAIRS), *files])
+            return command(["bench", "layers", *arguments, *files])
     except Timeout:
         print("another process measures already", file=sys.stderr)
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -80,7 +80,7 @@ def numbers(lines: Sequence["Standing"], k: int, published: int) -> list[tuple[s
     clean = max(told, key=lambda line: line.clean or 0.0)
     return [
         (f"most certified at {k}/255", f"{best.certified(k):.1f} %", f"{best.name}, l2, share of the test set"),
-        ("most right", f"{clean.clean or 0.0:.1f} %", f"{clean.name}, clean accuracy on the test set"),
+        ("highest clean accuracy", f"{clean.clean or 0.0:.1f} %", f"{clean.name}, clean accuracy on the test set"),
         ("in this ranking", str(len(lines)), "runs of one protocol; several seeds count as one"),
         ("published, beside it", str(published), "results of papers on the same data set, under their own protocols"),
     ]

@@ -74,8 +74,8 @@ class Entry:
         found = self.clean if k == 0 else getattr(self, f"certified_{k}", None)
         return found
 
-    def between(self, k: float) -> tuple[float, float] | None:
-        """What is known of the certified accuracy at k/255, as it never rises with the radius; None if nothing bounds it.
+    def between(self, k: int) -> tuple[float, float] | None:
+        """What is known of the certified accuracy at k/255, as it never rises with the radius; None if nothing.
 
         (low, high) from the next published radius on either side; they are equal where k itself was published.
         """

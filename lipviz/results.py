@@ -166,10 +166,9 @@ def _compared(group: Group) -> Iterator[str]:
         most = max(abs(a - b) for a, b in zip(here, other, strict=True))
         for row, a, b in zip(names, here, other, strict=True):
             if abs(a - b) == most > 0:
-                far.append(
-                    f"* {size}: {LAYERS[row].title} is {_place(a)} of {len(names)} here "
-                    f"({mine[row].certified(RADIUS):.1f} %) and {_place(b)} there ({there[row].certified(RADIUS):.1f} %)."
-                )
+                ours, theirs = mine[row].certified(RADIUS), there[row].certified(RADIUS)
+                said = f"number {a:g} of {len(names)} here ({ours:.1f} %) and number {b:g} there ({theirs:.1f} %)"
+                far.append(f"* {size}: {LAYERS[row].title} is {said}.")
     if not table:
         yield from ("", "Fewer than three families are in both: no correlation is given.")
         return
@@ -241,10 +240,6 @@ def _same(text: str, number: float) -> bool:
 def _order(names: Sequence[str], places: Sequence[float]) -> str:
     ordered = sorted(zip(places, (LAYERS[name].title for name in names), strict=True))
     return ", ".join(title for _, title in ordered)
-
-
-def _place(rank: float) -> str:
-    return f"number {rank:g}"
 
 
 def _swap(n: int) -> float:

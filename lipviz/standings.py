@@ -162,7 +162,7 @@ def pareto(points: Sequence[tuple[float, float]], high: bool = True) -> list[int
 
     The second is better when larger; the first as well if `high`, else when smaller.
 
-    >>> pareto([(1, 3), (2, 2), (1, 1)]), pareto([(1, 3), (2, 2), (2, 4)], high=False)
+    >>> pareto([(1.0, 3.0), (2.0, 2.0), (1.0, 1.0)]), pareto([(1.0, 3.0), (2.0, 2.0), (2.0, 4.0)], high=False)
     ([0, 1], [0, 2])
     """
     way = -1 if high else 1
@@ -186,7 +186,7 @@ def ranks(values: Sequence[float]) -> list[float]:
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
     """Spearman's rank correlation: that of Pearson between the ranks; None with fewer than three or all equal.
 
-    >>> spearman([1, 2, 3], [10, 20, 30]), spearman([1, 2, 3], [3, 2, 1]), spearman([1, 2], [1, 2])
+    >>> spearman([1.0, 2.0, 3.0], [1.0, 4.0, 9.0]), spearman([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]), spearman([1.0], [1.0])
     (1.0, -1.0, None)
     """
     x, y = (np.array(ranks(values)) for values in (a, b))

@@ -52,7 +52,7 @@ def controls(found: Sequence["Group"]) -> tuple["Group", list["Standing"], str, 
 
 def moved() -> None:
     """Callback of the picture: eps was let go at a new place."""
-    k = ui_canvas.number(ui_canvas.sent(KEY, "eps"), 0, REACH)
+    k = ui_canvas.number(ui_canvas.sent(KEY, "eps"), 0.0, float(REACH))
     if k is not None:
         st.session_state["co_eps"] = round(k)
 

@@ -1,7 +1,7 @@
 // Runs of one protocol as marks: what they cost to the right, what they certify at eps upwards. eps is dragged on the
 // track below; everything moves in the browser. Published results lie behind, hollow and grey, and are never ranked.
 //
-// For tests, the <div class="lv"> has a property `compare`: state(), places() and between(known, k).
+// For tests, the <div class="lv"> has a property `compare`: state(), places(), spot(name) and between(known, k).
 
 const MARKERS = {
   circle: (r) => `M${-r} 0A${r} ${r} 0 1 0 ${r} 0A${r} ${r} 0 1 0 ${-r} 0Z`,
@@ -57,7 +57,8 @@ class ComparePicture {
     this.svg.onpointerleave = () => { this.lit = null; this.draw(); };
     root.compare = {
       state: () => ({ k: this.k, marks: this.marks?.map(({ name, x, y, published }) => ({ name, x, y, published })), front: this.front }),
-      places: () => { const p = this.svg.getScreenCTM(); return { knob: [this.track.x(this.k) * p.a + p.e, this.track.y(0.5) * p.d + p.f] }; },
+      places: () => ({ knob: this.screen(this.track.x(this.k), this.track.y(0.5)) }),
+      spot: (name) => { const mark = this.marks.find((one) => one.name === name); return this.screen(this.px(mark.x), this.plane.y(mark.y)); },
       between: Compare.between,
     };
   }
@@ -81,6 +82,7 @@ class ComparePicture {
   }
   order() { return this.marks.filter((mark) => !mark.published).sort((a, b) => b.y - a.y); }
 
+  screen(x, y) { const p = this.svg.getScreenCTM(); return [x * p.a + p.e, y * p.d + p.f]; }
   /** Where everything stands at eps = k/255, in units of the axes. */
   place() {
     const { points, published, axis } = this.data, found = [];
