@@ -26,7 +26,7 @@ REACH = 510  # the largest radius asked for, in 1/255
 AXES = {
     "clean": ("clean accuracy", "%", 1),
     "parameters": ("parameters", "", 0),
-    "seconds": ("seconds of training", "s", 0),
+    "seconds": ("seconds of training", "", 0),
     "forward": ("frozen forward pass", "µs an image", 1),
     "memory": ("memory of a training step", "MiB", 1),
 }

@@ -93,7 +93,10 @@ def picture(lines: Sequence["Standing"], entries: Sequence["Entry"], axis: str, 
         st.info(f"No run here has certificates and {title}: choose another protocol, or train a run to its end.")
         return
     if entries and not published:
-        st.caption(f"Published results are left out: their {title} was measured on other machines.")
+        st.caption(f"Published results are left out of this axis, {title}: they come from other machines.")
+    machines = sorted({str(run.config.get("hardware", "unknown")) for line in lines for run in line.runs})
+    if key in ("seconds", "forward") and machines[1:]:
+        st.caption(ui.literal(f"These times are of different machines, and not comparable: {'; '.join(machines)}."))
     data = {
         "points": points,
         "published": [one for one in published if key in one["x"]],

@@ -185,13 +185,15 @@ class ComparePicture {
     const taken = own.map((mark) => { const x = this.px(mark.x), y = plane.y(mark.y); return [x - 7, y - 7, x + 7, y + 7]; });
     for (const mark of own) {
       const x = this.px(mark.x), y = plane.y(mark.y), wide = 6.8 * mark.title.length;
-      const places = [[10, 4], [-10 - wide, 4], [-wide / 2, -11], [-wide / 2, 20], [10, -9], [10, 17], [-10 - wide, -9], [-10 - wide, 17]];
+      const rows = [4, -9, 17, -22, 30, -35, 43], sides = [10, -10 - wide];
+      const places = [[10, 4], [-10 - wide, 4], [-wide / 2, -11], [-wide / 2, 20], ...rows.flatMap((dy) => sides.map((dx) => [dx, dy]))];
       const boxes = places.map(([dx, dy]) => [x + dx, y + dy - 10, x + dx + wide, y + dy + 3]);
-      const free = (box) => box[0] > 4 && box[2] < width && box[3] < plane.top + plane.height
+      const free = (box) => box[0] > plane.left && box[2] < width && box[1] > plane.top - 4 && box[3] < plane.top + plane.height
         && taken.every((other) => box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
       const box = boxes.find(free) ?? boxes[0];
       taken.push(box);
-      label(this.sheet, `name ${mark.name}`, box[0].toFixed(1), (box[1] + 10).toFixed(1), mark.title, look);
+      const halo = { stroke: look.paper, "stroke-width": 3, "paint-order": "stroke", "stroke-linejoin": "round" };
+      label(this.sheet, `name ${mark.name}`, box[0].toFixed(1), (box[1] + 10).toFixed(1), mark.title, look, halo);
     }
   }
   slider(top) {
