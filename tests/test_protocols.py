@@ -115,7 +115,8 @@ def test_what_a_folder_lacks_is_said_and_the_rest_given(tmp_path):
     for name, file in (("certificates", "certificates.csv"), ("metrics", "metrics.csv"), ("attacks", "attacks.npz")):
         [said] = lines[name].lacks
         assert said.startswith(f"{name} has no {file}: ") and str(tmp_path) not in said
-        assert lines[name].certified(36) == pytest.approx(34.79, abs=0.1)
+        kept = runs.load(tmp_path / name).config["results"]["certified"]["36"]
+        assert lines[name].certified(36) == pytest.approx(100 * kept)
     assert lines["certificates"].certified(37) is None and not lines["certificates"].curves
     assert "run it again" in lines["broken"].lacks[0] and str(tmp_path) not in lines["broken"].lacks[0]
     assert lines["metrics"].numbers["images_per_second"] is None and lines["metrics"].numbers["tightness"] is not None
@@ -123,11 +124,10 @@ def test_what_a_folder_lacks_is_said_and_the_rest_given(tmp_path):
 
 def test_an_attack_inside_a_radius_is_counted(tmp_path):
     folder = copied(tmp_path, "a")
-    np.savez(
-        folder / "attacks.npz", index=[0, 1], radius=[0.2, 0.3], steps=5, seed=0, DDN=[0.4, 0.2], FMN=[0.5, np.inf]
-    )
+    stored = {"radius": [0.2, 0.3, 0.1], "DDN": [0.4, 0.2, 0.4], "FMN": [0.5, np.inf, 0.5]}
+    np.savez(folder / "attacks.npz", index=[0, 1, 2], steps=5, restarts=3, seed=0, **stored)
     found = attacks(runs.load(folder))
-    assert found["broken"] == 1.0 and found["attacked"] == 2.0 and found["tightness"] == pytest.approx((0.5 + 1.5) / 2)
+    assert (found["broken"], found["attacked"], found["tightness"]) == pytest.approx((1.0, 3.0, 0.5))
 
 
 def test_costs_in_run_json_become_axes(tmp_path):
@@ -183,3 +183,11 @@ def test_latex_has_as_many_cells_as_columns():
     assert order == sorted(order)
     with pytest.raises(ValueError, match="needs a row"):
         latex.table([], "x")
+
+
+def test_a_radius_of_exactly_eps_does_not_count(tmp_path):
+    folder = copied(tmp_path, "a")
+    certificates(folder, [36 / 255, np.nextafter(36 / 255, 1), 0.0, 1.0], [True, True, True, False])
+    [line] = standings(runs.find(tmp_path))
+    assert (line.clean, line.certified(36), line.certified(35), line.certified(255)) == (75.0, 25.0, 50.0, 0.0)
+    assert line.certified(1) == 50.0, "a radius of 0 certifies nothing"
