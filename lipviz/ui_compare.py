@@ -292,7 +292,7 @@ def _measured(root: Path, was_busy: bool) -> None:
         if done is None:
             st.info(f"Asked for {since} ago: it starts as soon as no run trains.")
         else:
-            st.progress(done[0] / max(done[1], 1), f"{done[0]} of {done[1]} layers, running since {since}")
+            st.progress(done[0] / max(done[1], 1), f"{done[0]} of {done[1]} layers, running for {since}")
         st.caption("You can close this tab: the table is here when you come back.")
         return
     if was_busy:
