@@ -1,8 +1,8 @@
-"""The pieces of the page Compare: a ranking of runs of equal protocol, published results behind it, a table, a job."""
+"""The pieces of the page Compare: a ranking of runs of equal protocol, published results behind it, a table."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from lipviz.standings import Standing
 
 KEY = "co_picture"
-ERROR = "co_error"
 BOUND: dict[str, Any] = {"bind": "query-params"}
 REACH = 510
 AXES = ("clean", "parameters", "training", "forward", "memory")
@@ -88,7 +87,8 @@ def picture(lines: Sequence["Standing"], entries: Sequence["Entry"], axis: str, 
     title, unit, _ = KNOWN[key]
     abouts: dict[str, int] = {}
     published = [_hollow(entry, abouts) for entry in entries if key in ("clean", "parameters")]
-    points = [_solid(line) for line in lines if line.curves]
+    several = Counter(line.row for line in lines)
+    points = [_solid(line, several[line.row] > 1) for line in lines if line.curves]
     if not any(key in point["x"] for point in points):
         st.info(f"No run here has certificates and {title}: choose another protocol, or train a run to its end.")
         return
@@ -113,8 +113,8 @@ def picture(lines: Sequence["Standing"], entries: Sequence["Entry"], axis: str, 
     ui_canvas.mount("compare", data, KEY, on_eps_change=moved)
 
 
-def _solid(line: "Standing") -> dict[str, Any]:
-    """A run as the picture takes it."""
+def _solid(line: "Standing", by_name: bool = False) -> dict[str, Any]:
+    """A run as the picture takes it; where there are several of its layer, it is called by its own name."""
     from lipviz.drawing import STYLE, UNKNOWN
     from lipviz.layers import LAYERS
     from lipviz.standings import AXES as KNOWN
@@ -124,7 +124,7 @@ def _solid(line: "Standing") -> dict[str, Any]:
     several = len(curves) > 1
     return {
         "name": line.name,
-        "title": LAYERS[line.row].title,
+        "title": line.name if by_name else LAYERS[line.row].title,
         "colour": style.colour,
         "marker": style.marker,
         "dash": DASHES.get(style.dash, style.dash.replace("px", "").replace(",", " ")),
@@ -255,55 +255,6 @@ def others(found: Sequence["Group"], group: "Group") -> None:
         if other is not group and other.protocol.data == group.protocol.data:
             said = differ(group.protocol, other.protocol)
             st.caption(ui.literal(f"Not in this ranking: {other.label} ({len(other.runs)} runs). {said}"))
-
-
-def measure(root: Path) -> None:
-    """The layer benchmark as a job: begin, progress, result."""
-    from lipviz import bench_job
-
-    st.subheader("Measure on this machine")
-    st.caption("Time and memory of every layer against the plain one, as the command bench layers measures them.")
-    ui.recall(ERROR)
-    busy = bench_job.running(root)
-    if bench_job.readonly():
-        st.info("This server is read-only: it shows measurements, it makes none.")
-    else:
-        st.button("Measure the layers", disabled=busy, on_click=_begin, args=(root,), key="co_measure")
-    st.fragment(_measured, run_every=2 if busy else None)(root, busy)
-
-
-def _begin(root: Path) -> None:
-    from lipviz import bench_job
-
-    with ui.remembered(ERROR):
-        bench_job.start(root)
-
-
-def _measured(root: Path, was_busy: bool) -> None:
-    """Where the benchmark stands; drawn again every two seconds while it runs."""
-    import time
-
-    from lipviz import bench_job
-    from lipviz.jobs import duration
-
-    if bench_job.running(root):
-        done = bench_job.progress(root)
-        since = duration(time.time() - bench_job.asked(root))
-        if done is None:
-            st.info(f"Asked for {since} ago: it starts as soon as no run trains.")
-        else:
-            st.progress(done[0] / max(done[1], 1), f"{done[0]} of {done[1]} layers, running for {since}")
-        st.caption("You can close this tab: the table is here when you come back.")
-        return
-    if was_busy:
-        st.rerun()
-    with ui.in_words():
-        if failed := bench_job.failure(root):
-            st.error(f"The measurement ended without a table: {ui.literal(failed[-300:])}")
-        made = bench_job.table(root)
-        ui.table(made, "layers")
-        for line in bench_job.protocol(root) if made else []:
-            st.caption(ui.literal(line))
 
 
 def _round(value: float | None, digits: int) -> float | int | None:

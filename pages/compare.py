@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from lipviz import compare_words, ui, ui_compare, ui_page
+from lipviz import compare_words, ui, ui_bench, ui_compare, ui_page
 
 ui_page.begin("Which layers certify most, and at what price?")
 found = ui.all_runs(finished=True)
@@ -42,7 +42,7 @@ ui_compare.others(groups, group)
 for name, why in left_out.items():
     st.caption(ui.literal(f"Not ranked: {name} {why}."))
 ui_compare.published(published, k)
-ui_compare.measure(ui.runs_folder())
+ui_bench.measure(ui.runs_folder())
 ui_page.depths(compare_words.IN_WORDS, compare_words.WITH_MATHEMATICS)
 folders = [ui.shown_path(run) for line in chosen for run in line.runs if line.curves]
 code = compare_words.code(folders, k) if folders else ""

@@ -127,6 +127,22 @@ def test_the_published_layer_can_be_hidden_and_is_a_table_of_its_own():
     assert set(published["checked"]) <= {"V", "R", "S", "V+R"}
 
 
+def test_two_runs_of_one_layer_are_called_by_their_names(only):
+    for name, change in (("a", {}), ("b", {"recipe__lr": 0.5}), ("c", {"spec__layer": "sll"})):
+        copied(only, name, **change)
+    at = opened("compare")
+    assert {point["name"]: point["title"] for point in data(at)["points"]} == {"a": "a", "b": "b", "c": "SLL"}
+    assert len(data(at)["published"]) > 100 and not data(opened("compare", co_published="false"))["published"]
+
+
+def test_times_of_different_machines_are_named(only):
+    copied(only, "a", hardware="CPU one")
+    copied(only, "b", hardware="CPU two", spec__layer="sll")
+    said = [c.value for c in opened("compare", co_axis="training").caption]
+    assert any("not comparable: CPU one; CPU two" in line.replace("\\", "") for line in said)
+    assert not any("not comparable" in c.value for c in opened("compare").caption)
+
+
 def test_other_data_without_published_results(only):
     copied(only, "a", data__name="moons")
     copied(only, "b", data__name="moons", spec__layer="sll")
