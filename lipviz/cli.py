@@ -1,4 +1,4 @@
-"""The same work without a browser: `lipviz app | train | zoo | certify | runs | spectra | attack | bench`.
+"""The same work without a browser: `lipviz app | train | zoo | certify | runs | results | spectra | attack | bench`.
 
 What a user got wrong ends with exit code 2 and one line on standard error.
 """
@@ -84,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("folders", nargs="*", type=Path, help="folders of runs (default: checkpoints and runs)")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.add_argument("--markdown", action="store_true", help="print the table of the README")
+
+    results = add("results", _results, "measured tables with their protocol beside the published ones, as Markdown")
+    results.add_argument("folder", nargs="?", type=Path, default=Path("checkpoints"), help="(default: checkpoints)")
+    results.add_argument("--out", type=Path, help="write the page here instead of printing it, such as RESULTS.md")
 
     spectra = add("spectra", _spectra, "singular values and bound of every layer of a run")
     spectra.add_argument("run", type=Path)
@@ -267,6 +271,17 @@ def _numbers(run: "Run") -> dict[str, object]:
     recipe = run.config["recipe"]
     row["lr"] = recipe.get("lr", "-") if isinstance(recipe, dict) else "-"
     return row | {"train s": round(run.config.get("train_seconds", 0))}
+
+
+def _results(options: argparse.Namespace) -> None:
+    from lipviz.results import generate
+    from lipviz.runs import write_bytes
+
+    page = generate(options.folder)
+    if options.out:
+        write_bytes(options.out, page.encode())
+    else:
+        print(page, end="")
 
 
 def _spectra(options: argparse.Namespace) -> None:

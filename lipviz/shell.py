@@ -19,6 +19,7 @@ HEAVY = (
     *("numpy", "pandas", "pyarrow", "plotly.graph_objects", "plotly.subplots", "torch", "PIL.Image"),
     *("lipviz.pictures", "lipviz.samples", "lipviz.figures", "lipviz.figures_spectra", "lipviz.figures_condition"),
     *("lipviz.playground", "lipviz.worker", "lipviz.condition", "lipviz.lessons", "lipviz.history", "lipviz.jobs"),
+    *("lipviz.protocols", "lipviz.published", "lipviz.standings"),
 )
 
 # section -> file -> title; the first page of all is the one the site opens with
@@ -32,6 +33,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Look": {"spectra.py": "Spectra", "radii.py": "Certified radii"},
     "Do": {"train.py": "Train", "certify.py": "Certify an image"},
+    "Compare": {"compare.py": "Compare"},
 }
 
 # on the dark theme, text in the primary colour (a chosen option, the value of a slider) has a contrast of 3.7 only:

@@ -1,0 +1,193 @@
+"""Which runs may stand in one ranking: those of equal protocol, and what sets two protocols apart.
+
+Equal: data with its notes, unit and norm, network but for its layers, loss, augmentation, held-out share, test inputs,
+number format, and the budget of training. The budget is in seconds where run.json has one, else in epochs. What a row
+may choose for itself is its learning rate and its batch; and the seed, which is what a spread is taken over.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+if TYPE_CHECKING:
+    from lipviz.runs import Run
+
+WORDS = {
+    "data": "the data set",
+    "notes": "the notes on the data",
+    "unit": "norm and unit",
+    "network": "the network",
+    "offset": "the loss offset",
+    "temperature": "the temperature",
+    "augmentation": "the augmentation",
+    "held_out": "the held-out share",
+    "test_images": "the number of test inputs",
+    "precision": "the number format",
+    "budget": "the budget",
+}
+UNSAID = "not said"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """All that must be equal, in words; UNSAID where run.json does not say."""
+
+    data: str
+    notes: str
+    unit: str
+    network: str
+    offset: str
+    temperature: str
+    augmentation: str
+    held_out: str
+    test_images: str
+    precision: str
+    budget: str
+
+    def sentence(self) -> str:
+        """What the runs of a group share."""
+        notes = f" ({self.notes})" if self.notes else ""
+        return (
+            f"Data: {self.data}{notes}, {self.test_images} test inputs. Norm: {self.unit}. Network: {self.network}. "
+            f"Loss: offset cross-entropy with offset {self.offset} and temperature {self.temperature}. "
+            f"Augmentation: {self.augmentation}. Held out for the curves: {self.held_out} of the training set. "
+            f"Number format of training: {self.precision}. Budget: {self.budget}."
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one protocol.
+
+    Attributes:
+        label: short and its own.
+        protocol: what they share.
+        runs: by name.
+    """
+
+    label: str
+    protocol: Protocol
+    runs: tuple["Run", ...]
+
+
+def protocol(run: "Run") -> Protocol:
+    """The protocol of a finished run."""
+    config = run.config
+    recipe, results = _mapping(config.get("recipe")), _mapping(config.get("results"))
+    data = config["data"]
+    notes = data.get("notes")
+    held_out = recipe.get("held_out")
+    return Protocol(
+        data=str(data.get("name") or "unnamed data"),
+        notes=" ".join(map(str, notes)) if isinstance(notes, list) else "",
+        unit=str(results.get("norm") or UNSAID),
+        network=_network(config["spec"]),
+        offset=_number(recipe.get("offset")),
+        temperature=_number(recipe.get("temperature")),
+        augmentation=_augmentation(recipe),
+        held_out=f"{100 * float(held_out):.4g} %" if _is_number(held_out) else UNSAID,
+        test_images=_number(results.get("test_images")),
+        precision=str(config.get("precision") or "float32"),
+        budget=budget(run),
+    )
+
+
+def budget(run: "Run") -> str:
+    """Seconds of one core on a CPU or of the clock on a GPU where the run was made to fit them, else its epochs."""
+    seconds, recipe = run.config.get("budget"), _mapping(run.config.get("recipe"))
+    if _is_number(seconds):
+        hardware = str(run.config.get("hardware") or UNSAID)
+        return f"{seconds:g} s of one CPU core" if hardware.startswith("CPU") else f"{seconds:g} s on {hardware}"
+    epochs = recipe.get("epochs")
+    return f"{epochs} epochs, whatever they took" if _is_number(epochs) else UNSAID
+
+
+def groups(runs: Iterable["Run"]) -> list[Group]:
+    """Runs by protocol: images first, CIFAR-10 before others, the larger group before the smaller."""
+    found: dict[Protocol, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.name):
+        found.setdefault(protocol(run), []).append(run)
+
+    def rank(item: tuple[Protocol, list["Run"]]) -> tuple[bool, bool, str, int, str]:
+        shared, members = item
+        shape = members[0].config["spec"].get("input_shape", ())
+        return len(shape) != 3, shared.data != "cifar10", shared.data, -len(members), repr(shared)
+
+    labels: dict[str, int] = {}
+    made = []
+    for shared, members in sorted(found.items(), key=rank):
+        label = f"{shared.data}, {shared.budget.partition(',')[0]}"
+        labels[label] = labels.get(label, 0) + 1
+        made.append(Group(label if labels[label] == 1 else f"{label} ({labels[label]})", shared, tuple(members)))
+    return made
+
+
+def differ(a: Protocol, b: Protocol) -> str:
+    """How two protocols differ, in one sentence."""
+    found = [
+        f"{WORDS[field.name]} ({getattr(a, field.name) or 'none'} against {getattr(b, field.name) or 'none'})"
+        for field in fields(Protocol)
+        if getattr(a, field.name) != getattr(b, field.name)
+    ]
+    if not found:
+        return "They have one protocol."
+    return f"They differ in {', '.join(found[:-1])}{' and ' if found[1:] else ''}{found[-1]}."
+
+
+def one_seed(run: "Run") -> str:
+    """The same for runs that differ in the seed only; with a budget the epochs that fitted it may differ too."""
+    recipe = dict(_mapping(run.config.get("recipe")))
+    recipe.pop("seed", None)
+    if _is_number(run.config.get("budget")):
+        recipe.pop("epochs", None)
+    return json.dumps([repr(protocol(run)), run.config["spec"], recipe], sort_keys=True, default=str)
+
+
+def seeds(runs: Sequence["Run"]) -> list[list["Run"]]:
+    """The runs, those that differ in the seed only together, the smallest seed first."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(one_seed(run), []).append(run)
+    return [sorted(each, key=lambda run: (seed(run), run.name)) for each in found.values()]
+
+
+def seed(run: "Run") -> float:
+    """The seed of the run; infinite where it is not said."""
+    value = _mapping(run.config.get("recipe")).get("seed")
+    return float(value) if _is_number(value) else float("inf")
+
+
+def _network(spec: Mapping[str, Any]) -> str:
+    """All of the Spec but its layers."""
+    rest = {key: value for key, value in spec.items() if key not in ("layer", "kind")}
+    shape = rest.pop("input_shape", ())
+    size = "x".join(map(str, shape)) if isinstance(shape, list | tuple) else str(shape)
+    parts = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in rest.items()]
+    return f"{spec.get('kind', UNSAID)} on {size}, {', '.join(parts)}"
+
+
+def _plain(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _augmentation(recipe: Mapping[str, Any]) -> str:
+    pad, flip = recipe.get("pad"), recipe.get("flip")
+    if pad is None and flip is None:
+        return UNSAID
+    parts = [f"crop {pad}"] * bool(pad) + ["flip"] * bool(flip)
+    return " and ".join(parts) or "none"
+
+
+def _number(value: object) -> str:
+    return (
+        f"{value:.6g}" if _is_number(value) and not isinstance(value, int) else UNSAID if value is None else str(value)
+    )
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,265 @@
+"""The pieces of the page Compare: a ranking of runs of equal protocol, published results behind it, a table."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from lipviz import ui, ui_canvas
+
+if TYPE_CHECKING:
+    from lipviz.protocols import Group
+    from lipviz.published import Entry
+    from lipviz.runs import Run
+    from lipviz.standings import Standing
+
+KEY = "co_picture"
+BOUND: dict[str, Any] = {"bind": "query-params"}
+REACH = 510
+AXES = ("clean", "parameters", "training", "forward", "memory")
+NAMES = {"training": "seconds"}  # what the menu calls an axis -> its key in the numbers
+SORTS = ("certified", "clean", "parameters", "train s", "name")
+DASHES = {"solid": "", "dash": "6 4", "dot": "1.5 3", "dashdot": "6 3 1.5 3", "longdash": "10 4"}
+DASHES["longdashdot"] = "10 3 1.5 3"
+HINT = (
+    "Drag eps, or point at a mark. Solid marks: measured here, in one ranking. Hollow grey: published, under other "
+    "protocols; between two published radii a bar shows the range that they leave. The line is the Pareto front."
+)
+
+
+def controls(found: Sequence["Group"]) -> tuple["Group", list["Standing"], str, int, bool]:
+    """The chosen group with its lines, axis, eps in 1/255, and whether published results are shown."""
+    labels = [group.label for group in found]
+    left, middle, right, last = st.columns([4, 5, 2, 2], vertical_alignment="bottom")
+    with left:
+        label = st.selectbox("Protocol, one ranking each", labels, key="co_group", **BOUND)
+    with right:
+        k = st.number_input("eps, in 1/255", 0, REACH, 36, key="co_eps", **BOUND)
+    with last:
+        shown = st.toggle("Published", True, key="co_published", **BOUND)
+    group = found[labels.index(label)] if label in labels else found[0]
+    lines = standings(group.runs)
+    known = [axis for axis in AXES if any(line.numbers.get(NAMES.get(axis, axis)) is not None for line in lines)]
+    with middle:
+        axis = st.segmented_control(
+            "Against", known or AXES[:1], default=AXES[0], required=True, key="co_axis", **BOUND
+        )
+    return group, lines, axis or AXES[0], 36 if k is None else k, shown
+
+
+def moved() -> None:
+    """Callback of the picture: eps was let go at a new place."""
+    k = ui_canvas.number(ui_canvas.sent(KEY, "eps"), 0.0, float(REACH))
+    if k is not None:
+        st.session_state["co_eps"] = round(k)
+
+
+def standings(runs: Sequence["Run"]) -> list["Standing"]:
+    """The lines of a ranking, read once for all visitors."""
+    stamps = [ui._stamp(run, file) for run in runs for file in ("run.json", "certificates.csv", "attacks.npz")]
+    return _standings(tuple((str(run.folder), run.name) for run in runs), tuple(stamps), list(runs))
+
+
+@st.cache_resource(max_entries=24, show_spinner="Reading certificates ...")
+def _standings(names: tuple[tuple[str, str], ...], stamps: tuple[float, ...], _runs: list["Run"]) -> list["Standing"]:
+    from lipviz.standings import standings
+
+    return standings(_runs)
+
+
+def families(lines: Sequence["Standing"]) -> list["Standing"]:
+    """Those of the chosen families, all where none is chosen."""
+    from lipviz.layers import LAYERS
+
+    known = sorted({LAYERS[line.row].family for line in lines})
+    chosen = st.multiselect("Families", known, key="co_families", placeholder="all families", wrap=True, **BOUND)
+    return [line for line in lines if not chosen or LAYERS[line.row].family in chosen]
+
+
+def picture(lines: Sequence["Standing"], entries: Sequence["Entry"], axis: str, k: int) -> None:
+    """The scatter, with eps to drag."""
+    from lipviz.standings import AXES as KNOWN
+    from lipviz.standings import MARKS
+
+    key = NAMES.get(axis, axis)
+    title, unit, _ = KNOWN[key]
+    abouts: dict[str, int] = {}
+    published = [_hollow(entry, abouts) for entry in entries if key in ("clean", "parameters")]
+    several = Counter(line.row for line in lines)
+    points = [_solid(line, several[line.row] > 1) for line in lines if line.curves]
+    if not any(key in point["x"] for point in points):
+        st.info(f"No run here has certificates and {title}: choose another protocol, or train a run to its end.")
+        return
+    if entries and not published:
+        st.caption(f"Published results are left out of this axis, {title}: they come from other machines.")
+    machines = sorted({str(run.config.get("hardware", "unknown")) for line in lines for run in line.runs})
+    if key in ("seconds", "forward") and machines[1:]:
+        st.caption(ui.literal(f"These times are of different machines, and not comparable: {'; '.join(machines)}."))
+    data = {
+        "points": points,
+        "published": [one for one in published if key in one["x"]],
+        "abouts": list(abouts),
+        "axis": key,
+        "axisName": f"{title} ({unit})" if unit else title,
+        "log": key != "clean",
+        "high": key == "clean",
+        "eps": k,
+        "top": max([255, *(len(line.curves[0]) - 1 for line in lines if line.curves)]),
+        "marks": list(MARKS),
+        "hint": HINT if published else HINT.partition(" Hollow")[0] + HINT[HINT.index(" The line") :],
+    }
+    ui_canvas.mount("compare", data, KEY, on_eps_change=moved)
+
+
+def _solid(line: "Standing", by_name: bool = False) -> dict[str, Any]:
+    """A run as the picture takes it; where there are several of its layer, it is called by its own name."""
+    from lipviz.drawing import STYLE, UNKNOWN
+    from lipviz.layers import LAYERS
+    from lipviz.standings import AXES as KNOWN
+
+    style, count = STYLE.get(line.row, UNKNOWN), max(map(len, line.curves))
+    curves = [[*curve, *[curve[-1]] * (count - len(curve))] for curve in line.curves]
+    several = len(curves) > 1
+    return {
+        "name": line.name,
+        "title": line.name if by_name else LAYERS[line.row].title,
+        "colour": style.colour,
+        "marker": style.marker,
+        "dash": DASHES.get(style.dash, style.dash.replace("px", "").replace(",", " ")),
+        "x": {key: value for key in KNOWN if (value := line.numbers.get(key)) is not None},
+        "curve": [round(sum(values) / len(curves), 3) for values in zip(*curves, strict=True)],
+        "low": [round(min(values), 3) for values in zip(*curves, strict=True)] if several else [],
+        "high": [round(max(values), 3) for values in zip(*curves, strict=True)] if several else [],
+        "seeds": len(line.runs),
+        "about": f"{_said(line.clean, ' % clean')}, {_said(line.numbers.get('parameters'), ' parameters', 0)}",
+    }
+
+
+def _hollow(entry: "Entry", abouts: dict[str, int]) -> dict[str, Any]:
+    """A published result as the picture takes it; sentences that many share are sent once."""
+    from lipviz.drawing import STYLE, UNKNOWN
+    from lipviz.published import MARKS, RADII
+
+    about = f"{entry.source}, {entry.year}; {MARKS[entry.mark]}. {entry.protocol}." + f" {entry.note}." * bool(
+        entry.note
+    )
+    known = [(k, value) for k in (0, *RADII) if (value := entry.certified(k)) is not None]
+    x = {"clean": entry.clean, "parameters": entry.parameters}
+    return {
+        "name": entry.name,
+        "marker": STYLE.get(entry.row, UNKNOWN._replace(marker="circle")).marker,
+        "x": {key: value for key, value in x.items() if value is not None},
+        "known": known,
+        "about": abouts.setdefault(about, len(abouts)),
+    }
+
+
+def rows(lines: Sequence["Standing"], k: int) -> list[dict[str, Any]]:
+    """The table: numbers rounded for reading, accuracies in percent."""
+    from lipviz.layers import LAYERS
+    from lipviz.standings import MARKS
+
+    made = []
+    for line in lines:
+        spread, n = line.spread(k), line.numbers
+        row: dict[str, Any] = {"run": line.name, "layer": LAYERS[line.row].title, "clean": _round(line.clean, 1)}
+        row |= {f"at {k}/255": _round(line.certified(k), 1)}
+        row |= {"over the seeds": f"{spread[0]:.1f} to {spread[1]:.1f}" if spread else ""}
+        row |= {f"{mark}/255": _round(line.certified(mark), 1) for mark in MARKS if mark != k}
+        row |= {"parameters": _round(n.get("parameters"), 0), "epochs": _round(n.get("epochs"), 0)}
+        row |= {"train s": _round(n.get("seconds"), 0), "core s": _round(n.get("core_seconds"), 0)}
+        row |= {"images/s": _round(n.get("images_per_second"), 0)}
+        row |= {"certified / attacked": _round(n.get("tightness"), 2), "seeds": len(line.runs)}
+        made.append(row)
+    return [{key: row[key] for key in row if any(r[key] not in (None, "") for r in made)} for row in made]
+
+
+def ordered(lines: Sequence["Standing"], by: str, k: int) -> list["Standing"]:
+    """The lines in the order of the table: the best first, what has no number last."""
+
+    def place(line: "Standing") -> tuple[bool, float]:
+        value = line.certified(k) if by == "certified" else line.numbers.get("seconds" if by == "train s" else by)
+        way = -1 if by in ("certified", "clean") else 1
+        return value is None, way * (value or 0.0)
+
+    return sorted(lines, key=lambda line: line.name) if by == "name" else sorted(lines, key=place)
+
+
+def csv(made: Sequence[Mapping[str, Any]], protocol: str) -> str:
+    """The table as CSV, its protocol in the last column."""
+    import csv as writer
+    import io
+
+    stream = io.StringIO()
+    out = writer.DictWriter(stream, [*made[0], "protocol"] if made else ["protocol"], lineterminator="\n")
+    out.writeheader()
+    out.writerows({**row, "protocol": protocol} for row in made)
+    return stream.getvalue()
+
+
+def tex(made: Sequence[Mapping[str, Any]], protocol: str, k: int) -> str:
+    """The table for LaTeX, its protocol in the caption."""
+    from lipviz.latex import table
+
+    return table(made, f"Clean and certified accuracy in %, l2 norm, eps = {k}/255 in the fourth column. {protocol}")
+
+
+def published_rows(entries: Sequence["Entry"], k: int) -> list[dict[str, Any]]:
+    """Published results as a table of their own."""
+    made = []
+    for entry in entries:
+        known = entry.between(k)
+        row: dict[str, Any] = {"method": entry.name, "clean": entry.clean}
+        if known:
+            row[f"at {k}/255"] = known[0] if known[0] == known[1] else f"{known[0]} to {known[1]}"
+        else:
+            row[f"at {k}/255"] = ""
+        row |= {"parameters": entry.parameters, "source": f"{entry.source}, {entry.year}", "checked": entry.mark}
+        made.append(row | {"note": entry.note})
+    return made
+
+
+def table(lines: Sequence["Standing"], protocol: str, k: int) -> list[dict[str, Any]]:
+    """The table with its order and exports; returns its rows."""
+    left, right, last = st.columns([4, 1, 1], vertical_alignment="bottom")
+    with left:
+        by = st.segmented_control("Sorted by", SORTS, default=SORTS[0], required=True, key="co_sort", **BOUND)
+    made = rows(ordered(lines, by or SORTS[0], k), k)
+    ui.table(made, "ranking")
+    if made:
+        button: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
+        right.download_button("LaTeX", partial(tex, made, protocol, k), "compare.tex", "text/x-tex", **button)
+        last.download_button("CSV", partial(csv, made, protocol), "compare-table.csv", "text/csv", **button)
+    return made
+
+
+def published(entries: Sequence["Entry"], k: int) -> None:
+    """The second layer as a table, on request: it is long."""
+    if not entries:
+        st.caption("No published results are kept for this data set.")
+        return
+    if st.toggle(f"Table of the {len(entries)} published results", key="co_table", **BOUND):
+        st.caption(
+            "Each under its own protocol, on the original pixels of the data set; never ranked with the runs above."
+        )
+        ui.table(published_rows(entries, k), "published")
+
+
+def others(found: Sequence["Group"], group: "Group") -> None:
+    """What else there is, and how it differs."""
+    from lipviz.protocols import differ
+
+    for other in found:
+        if other is not group and other.protocol.data == group.protocol.data:
+            said = differ(group.protocol, other.protocol)
+            st.caption(ui.literal(f"Not in this ranking: {other.label} ({len(other.runs)} runs). {said}"))
+
+
+def _round(value: float | None, digits: int) -> float | int | None:
+    return None if value is None else round(value, digits) if digits else round(value)
+
+
+def _said(value: float | None, unit: str, digits: int = 1) -> str:
+    return f"unknown{unit}" if value is None else f"{value:,.{digits}f}{unit}"

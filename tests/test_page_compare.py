@@ -1,0 +1,284 @@
+"""The page Compare: one protocol a ranking, hostile addresses, missing files, the table and its exports, the job."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import time
+
+import pytest
+from filelock import FileLock
+from folders import copied
+from shipped import CHECKPOINTS
+from streamlit.testing.v1 import AppTest
+
+from lipviz import bench_job, compare_words, runs, ui, ui_compare
+from lipviz.protocols import groups
+from lipviz.published import of
+from lipviz.standings import standings
+from pages import opened, tables
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path, monkeypatch):
+    """A folder for the runs of this server."""
+    monkeypatch.setenv("LIPVIZ_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def only(monkeypatch, tmp_path):
+    """No shipped runs: a folder to fill."""
+    monkeypatch.setattr(ui, "CHECKPOINTS", tmp_path / "checkpoints")
+    return tmp_path / "checkpoints"
+
+
+def data(at):
+    """What the picture was given."""
+    found = [json.loads(block.proto.json) for block in at.get("bidi_component") if "abouts" in block.proto.json]
+    return found[0] if found else None
+
+
+def shipped():
+    return groups(runs.find(CHECKPOINTS))
+
+
+def test_it_opens_with_one_ranking_and_its_table():
+    at = opened("compare")
+    [table] = tables(at)
+    group = shipped()[0]
+    lines = standings(group.runs)
+    assert sorted(table["run"]) == sorted(line.name for line in lines)
+    assert list(table["at 36/255"]) == sorted(table["at 36/255"], reverse=True)
+    best = max(lines, key=lambda line: line.certified(36))
+    assert table["run"][0] == best.name and table["at 36/255"][0] == pytest.approx(best.certified(36), abs=0.06)
+    assert group.protocol.data in at.selectbox(key="co_group").value
+    assert any("JPEG copy" in caption.value for caption in at.caption)
+
+
+def test_unequal_protocols_are_never_in_one_table(only):
+    copied(only, "a")
+    copied(only, "b", recipe__offset=1.0)
+    copied(only, "c", "mnist-aol")
+    at = opened("compare")
+    menu = at.selectbox(key="co_group")
+    seen = []
+    for label in menu.options:
+        at = opened("compare", co_group=label)
+        [table] = tables(at)
+        seen.append(list(table["run"]))
+    assert sorted(seen) == [["a"], ["b"], ["c"]]
+    assert any("Not in this ranking" in c.value and "the loss offset" in c.value
+               for c in opened("compare", co_group=menu.options[0]).caption)  # fmt: skip
+
+
+KEYS = ("co_group", "co_axis", "co_eps", "co_published", "co_sort", "co_families", "co_table")
+
+
+@pytest.mark.parametrize("value", ["EVIL", "", "-1", "1e308", "nan", "<b>x</b>", "999999"])
+def test_nonsense_in_the_address_changes_nothing(value):
+    at = opened("compare", **dict.fromkeys(KEYS, value))
+    [table] = tables(at)
+    assert len(table) == len(standings(shipped()[0].runs)) and not at.error
+
+
+@pytest.mark.parametrize(
+    "message", [None, "x", {"eps": None}, {"eps": "9"}, {"eps": [1]}, {"eps": float("nan")}, {"eps": True}]
+)
+def test_messages_made_up_by_hand_are_refused(message, monkeypatch):
+    import streamlit as st
+
+    state = {ui_compare.KEY: message}
+    monkeypatch.setattr(st, "session_state", state)
+    ui_compare.moved()
+    assert "co_eps" not in state
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(108, 108), (36.4, 36), (-5, 0), (10**9, 510), (1e308, 510)])
+def test_eps_that_was_let_go_is_written_to_its_widget(sent, kept, monkeypatch):
+    import streamlit as st
+
+    state = {ui_compare.KEY: {"eps": sent}}
+    monkeypatch.setattr(st, "session_state", state)
+    ui_compare.moved()
+    assert state["co_eps"] == kept
+
+
+@pytest.mark.parametrize("by", ui_compare.SORTS)
+def test_the_table_is_sorted(by):
+    [table] = tables(opened("compare", co_sort=by, co_eps="72"))
+    column = {"certified": "at 72/255", "name": "run"}.get(by, by)
+    values = list(table[column])
+    assert values == sorted(values, reverse=by in ("certified", "clean"))
+
+
+def test_families_filter_table_and_picture():
+    [table] = tables(opened("compare", co_families="orthogonal"))
+    assert set(table["layer"]) <= {"Cayley", "BRO", "SOC", "AOC", "LOT"} and len(table)
+
+
+def test_the_published_layer_can_be_hidden_and_is_a_table_of_its_own():
+    at = opened("compare", co_table="true", co_eps="50")
+    ranking, published = tables(at)
+    entries = of("cifar10")
+    assert len(published) == len(entries) and not set(ranking["run"]) & set(published["method"])
+    assert any(re.fullmatch(r"\d+\.\d+ to \d+\.\d+", str(cell)) for cell in published["at 50/255"])
+    assert set(published["checked"]) <= {"V", "R", "S", "V+R"}
+
+
+def test_two_runs_of_one_layer_are_called_by_their_names(only):
+    for name, change in (("a", {}), ("b", {"recipe__lr": 0.5}), ("c", {"spec__layer": "sll"})):
+        copied(only, name, **change)
+    at = opened("compare")
+    assert {point["name"]: point["title"] for point in data(at)["points"]} == {"a": "a", "b": "b", "c": "SLL"}
+    assert len(data(at)["published"]) > 100 and not data(opened("compare", co_published="false"))["published"]
+
+
+def test_times_of_different_machines_are_named(only):
+    copied(only, "a", hardware="CPU one")
+    copied(only, "b", hardware="CPU two", spec__layer="sll")
+    said = [c.value for c in opened("compare", co_axis="training").caption]
+    assert any("not comparable: CPU one; CPU two" in line.replace("\\", "") for line in said)
+    assert not any("not comparable" in c.value for c in opened("compare").caption)
+
+
+def test_other_data_without_published_results(only):
+    copied(only, "a", data__name="moons")
+    copied(only, "b", data__name="moons", spec__layer="sll")
+    at = opened("compare")
+    assert any("No published results" in c.value for c in at.caption) and len(tables(at)[0]) == 2
+
+
+def test_a_run_without_a_file_says_so_and_the_rest_is_shown(only):
+    for name, file in (("a", "certificates.csv"), ("b", "attacks.npz"), ("c", "metrics.csv")):
+        (copied(only, name) / file).unlink()
+    (copied(only, "d") / "certificates.csv").write_text("index,label\n1,2\n")
+    copied(only, "e", results=None)
+    at = opened("compare", co_eps="37")
+    said = [caption.value.replace("\\", "") for caption in at.caption]
+    assert any("has no attacks.npz" in line for line in said) and any("column" in line for line in said)
+    assert "Not ranked: e has no results in its run.json." in said
+    assert not any(str(only) in line for line in said)
+    assert len(tables(at)[0]) == 1, "three that differ in their files only are one setting"
+
+
+def test_without_any_run(only):
+    at = opened("compare")
+    assert any("no trained network" in info.value for info in at.info)
+
+
+def test_the_words_follow_the_state():
+    lines = standings(shipped()[0].runs)
+    said = {k: compare_words.notice(lines, k) for k in (0, 36, 255, 510)}
+    assert len(set(said.values())) == 4
+    assert "clean accuracy" in said[0] and "leads" in said[36] and "certifies anything" in said[510]
+    assert "makes no ranking" in compare_words.notice(lines[:1], 36)
+    leader = max(lines, key=lambda line: line.certified(36))
+    assert f"{leader.certified(36):.1f} %" in said[36]
+
+
+def test_exports_have_the_protocol():
+    group = shipped()[0]
+    made = ui_compare.rows(standings(group.runs), 36)
+    protocol = group.protocol.sentence()
+    read = list(csv.DictReader(io.StringIO(ui_compare.csv(made, protocol))))
+    assert len(read) == len(made) and {row["protocol"] for row in read} == {protocol}
+    assert [row["run"] for row in read] == [row["run"] for row in made]
+    text = ui_compare.tex(made, protocol, 36)
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    spec = re.search(r"tabular\}\{(\w+)\}", text).group(1)
+    assert len(body) == len(made) + 1 and {len(re.split(r"(?<!\\)&", line)) for line in body} == {len(spec)}
+    assert "JPEG copy" in text and "36/255" in text
+
+
+@pytest.mark.parametrize("k", [0, 36, 100])
+def test_the_code_makes_the_ranking(k, monkeypatch, tmp_path, capsys):
+    (tmp_path / "checkpoints").symlink_to(CHECKPOINTS)
+    monkeypatch.chdir(tmp_path)
+    names = ["cifar10-sll", "cifar10-plain"]
+    code = compare_words.code([f"checkpoints/{name}" for name in names], k)
+    assert 10 <= code.count("\n") <= 20
+    exec(compile(code, "code", "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    share = runs.load(CHECKPOINTS / "cifar10-sll").certificates.accuracy(k / 255)
+    line = next(line for line in said if line.startswith("cifar10-sll"))
+    assert line.endswith(f"certified at {k}/255 {100 * share:.1f} %")
+    shares = [float(re.search(r"([\d.]+) %$", line).group(1)) for line in said]
+    assert len(shares) == 2 and shares == sorted(shares, reverse=True)
+    assert (tmp_path / "compare.html").exists()
+
+
+def test_the_suggestions_work():
+    for state in compare_words.TRY.values():
+        at = opened("compare", **{key: str(value) for key, value in state.items()})
+        assert at.number_input(key="co_eps").value == state["co_eps"] and len(tables(at)) == 1
+
+
+# ---- the layer benchmark as a job
+
+
+def finished(root):
+    folder = root / "bench"
+    folder.mkdir(parents=True)
+    docs = CHECKPOINTS.parent / "docs"
+    shutil.copy(docs / "bench.csv", folder / "layers.csv")
+    shutil.copy(docs / "bench.md", folder / "layers.md")
+    (folder / "log.txt").write_text("done")
+    (folder / "job.json").write_text('{"asked": 1.0}')
+
+
+def test_a_finished_benchmark_is_shown_to_everyone(own):
+    finished(own)
+    at = opened("compare")
+    table = tables(at)[-1]
+    assert "aol" in set(table["layer"]) and "training step, times plain" in table
+    assert any("Hardware" in c.value for c in at.caption) and not any("Command" in c.value for c in at.caption)
+    (own / "bench" / "layers.csv").write_text("shape,row\nx,y\n")
+    assert any("measure again" in e.value.lower() for e in opened("compare").error)
+
+
+def test_while_it_runs_the_button_waits_and_progress_is_shown(own):
+    finished(own)
+    (own / "bench" / "layers.csv").unlink()
+    with FileLock(own / "bench" / "job.lock"):
+        assert bench_job.running(own) and bench_job.failure(own) == ""
+        with pytest.raises(ValueError, match="being measured already"):
+            bench_job.start(own)
+        (own / "bench" / "log.txt").write_text(
+            "conv, aol:  4%|#| 1/25 [00:01<00:20]\rconv, sr:  8%|#| 2/25 [00:02<00:20]"
+        )
+        assert bench_job.progress(own) == (2, 25)
+        at = opened("compare")
+        assert at.button(key="co_measure").disabled
+    assert not bench_job.running(own)
+    (own / "bench" / "log.txt").write_text("Traceback\nValueError: no room\n")
+    assert bench_job.failure(own) == "ValueError: no room"
+    assert any("no room" in e.value for e in opened("compare").error)
+
+
+def test_read_only_servers_measure_nothing(own, monkeypatch):
+    monkeypatch.setenv("LIPVIZ_READONLY", "1")
+    with pytest.raises(ValueError, match="read-only"):
+        bench_job.start(own)
+    at = opened("compare")
+    assert not [b for b in at.button if b.key == "co_measure"] and not (own / "bench").exists()
+    assert any("read-only" in info.value for info in at.info)
+
+
+def test_it_measures(own, monkeypatch):
+    """The real thing, with two rows and two pairs; while it waits for a training it says so."""
+    monkeypatch.setattr(bench_job, "ARGUMENTS", ("--pairs", "2", "--rows", "aol", "plain"))
+    own.mkdir()
+    with FileLock(own / ".training.lock"):
+        at = opened("compare")
+        at.button(key="co_measure").click().run()
+        assert not at.exception and bench_job.running(own)
+        assert any("as soon as no run trains" in info.value for info in at.info)
+        assert opened("compare").button(key="co_measure").disabled, "a reload finds it"
+    until = time.monotonic() + 120
+    while bench_job.running(own) and time.monotonic() < until:
+        time.sleep(0.3)
+    assert bench_job.failure(own) == "" and {row["layer"] for row in bench_job.table(own)} >= {"aol", "plain"}
+    assert any("pairs" in line for line in bench_job.protocol(own))
+    assert isinstance(opened("compare"), AppTest)

@@ -1,0 +1,193 @@
+"""Which runs may be ranked together, the numbers in a ranking, and the LaTeX of it."""
+
+import re
+
+import numpy as np
+import pytest
+from folders import certificates, copied
+from shipped import CHECKPOINTS, NAMES
+
+from lipviz import latex, runs
+from lipviz.protocols import Protocol, budget, differ, groups, protocol, seeds
+from lipviz.standings import attacks, certified_curve, measured, pareto, ranks, spearman, standings, unranked
+
+
+def test_the_shipped_runs_stand_in_one_ranking_a_data_set():
+    found = groups(runs.find(CHECKPOINTS))
+    for data in ("cifar10", "mnist"):
+        old = [g for g in found if g.protocol.data == data and "epochs" in g.label]
+        assert len(old) <= 1
+        names = {run.name for g in found if g.protocol.data == data for run in g.runs}
+        assert names >= {name for name in NAMES if name.startswith(data)}
+    assert found[0].protocol.data == "cifar10"
+    said = found[0].protocol.sentence()
+    for part in ("JPEG copy", "l2", "0.399307", "0.25", "10000 test inputs"):
+        assert part in said
+
+
+CHANGES = [
+    {"data__notes": ["Other pixels."]},
+    {"data__name": "cifar100"},
+    {"results__norm": "l2, inputs in [-1, 1]"},
+    {"spec__width": 128},
+    {"spec__patch": 2},
+    {"recipe__offset": 0.5},
+    {"recipe__temperature": 1.0},
+    {"recipe__held_out": 0.1},
+    {"recipe__pad": 4},
+    {"recipe__flip": False},
+    {"results__test_images": 1000},
+    {"recipe__epochs": 7},
+    {"budget": 600.0},
+    {"precision": "bfloat16"},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
+def test_whatever_is_unequal_makes_another_ranking(tmp_path, change):
+    a, b = copied(tmp_path, "a"), copied(tmp_path, "b", **change)
+    found = groups(runs.find(tmp_path))
+    assert len(found) == 2 and [len(group.runs) for group in found] == [1, 1]
+    assert len({group.label for group in found}) == 2
+    said = differ(*(protocol(runs.load(folder)) for folder in (a, b)))
+    assert said.startswith("They differ in ") and said.endswith(".") and " against " in said
+    assert said.count(" against ") == 1, "in nothing else"
+
+
+@pytest.mark.parametrize("change", [{"recipe__lr": 0.1}, {"recipe__batch": 128}, {"recipe__seed": 3},
+                                    {"spec__layer": "sll"}, {"train_seconds": 1.0}, {"hardware": "CPU arm64"}],
+                         ids=lambda change: next(iter(change)))  # fmt: skip
+def test_what_a_row_may_choose_does_not(tmp_path, change):
+    copied(tmp_path, "a")
+    copied(tmp_path, "b", **change)
+    [group] = groups(runs.find(tmp_path))
+    assert differ(*map(protocol, group.runs)) == "They have one protocol."
+
+
+def test_a_budget_in_seconds_stands_for_the_epochs(tmp_path):
+    a = runs.load(copied(tmp_path, "a", budget=600.0))
+    b = runs.load(copied(tmp_path, "b", budget=600.0, recipe__epochs=11))
+    assert protocol(a) == protocol(b) and budget(a) == "600 s of one CPU core"
+    gpu = runs.load(copied(tmp_path, "c", budget=600.0, hardware="NVIDIA H200"))
+    assert budget(gpu) == "600 s on NVIDIA H200" and protocol(gpu) != protocol(a)
+
+
+def test_a_run_json_that_says_little_is_still_grouped(tmp_path):
+    folder = copied(tmp_path, "a", recipe="lost")
+    found = protocol(runs.load(folder))
+    assert isinstance(found, Protocol) and "not said" in found.sentence() and found.budget == "not said"
+
+
+def test_seeds_share_a_line_with_their_spread(tmp_path):
+    for seed, share in ((0, 0.5), (1, 0.7), (2, 0.6)):
+        name = f"x-seed{seed}" if seed else "x"
+        folder = copied(
+            tmp_path, name, recipe__seed=seed, budget=60.0, recipe__epochs=5 + seed, train_seconds=60.0 + seed
+        )
+        certificates(folder, np.full(10, 0.3), np.arange(10) < 10 * share)
+    copied(tmp_path, "y", recipe__lr=0.5, budget=60.0)
+    found = runs.find(tmp_path)
+    assert [[run.name for run in each] for each in seeds(found)] == [["x", "x-seed1", "x-seed2"], ["y"]]
+    line, other = standings(found)
+    assert line.name == "x" and len(line.runs) == 3 and other.spread(36) is None
+    assert line.clean == pytest.approx(60.0) and line.certified(36) == pytest.approx(60.0)
+    assert line.spread(36) == pytest.approx((50.0, 70.0)) and line.certified(255) == 0.0
+    assert line.numbers["seconds"] == pytest.approx(61.0)
+
+
+def test_the_curve_is_the_certified_accuracy_at_every_size():
+    run = runs.load(CHECKPOINTS / "mnist-sll")
+    curve, found = certified_curve(run), run.certificates
+    for k in (0, 1, 36, 100, 255, len(curve) - 1):
+        assert curve[k] == pytest.approx(100 * found.accuracy(k / 255 if k else None))
+    assert len(curve) == 511, "radii beyond 2 are not asked for"
+    short = certified_curve(runs.load(CHECKPOINTS / "cifar10-aol"))
+    assert short[-1] == 0.0 < short[-2] and len(short) < 511
+    results = run.config["results"]
+    assert [curve[k] for k in runs.MARKS] == pytest.approx([100 * results["certified"][str(k)] for k in runs.MARKS])
+
+
+def test_what_a_folder_lacks_is_said_and_the_rest_given(tmp_path):
+    for file in ("certificates.csv", "metrics.csv", "attacks.npz"):
+        (copied(tmp_path, file.partition(".")[0]) / file).unlink()
+    (copied(tmp_path, "broken") / "attacks.npz").write_bytes(b"no zip")
+    lines = {run.name: standings([run])[0] for run in runs.find(tmp_path)}
+    for name, file in (("certificates", "certificates.csv"), ("metrics", "metrics.csv"), ("attacks", "attacks.npz")):
+        [said] = lines[name].lacks
+        assert said.startswith(f"{name} has no {file}: ") and str(tmp_path) not in said
+        kept = runs.load(tmp_path / name).config["results"]["certified"]["36"]
+        assert lines[name].certified(36) == pytest.approx(100 * kept)
+    assert lines["certificates"].certified(37) is None and not lines["certificates"].curves
+    assert "run it again" in lines["broken"].lacks[0] and str(tmp_path) not in lines["broken"].lacks[0]
+    assert lines["metrics"].numbers["images_per_second"] is None and lines["metrics"].numbers["tightness"] is not None
+
+
+def test_an_attack_inside_a_radius_is_counted(tmp_path):
+    folder = copied(tmp_path, "a")
+    stored = {"radius": [0.2, 0.3, 0.1], "DDN": [0.4, 0.2, 0.4], "FMN": [0.5, np.inf, 0.5]}
+    np.savez(folder / "attacks.npz", index=[0, 1, 2], steps=5, restarts=3, seed=0, **stored)
+    found = attacks(runs.load(folder))
+    assert (found["broken"], found["attacked"], found["tightness"]) == pytest.approx((1.0, 3.0, 0.5))
+
+
+def test_costs_in_run_json_become_axes(tmp_path):
+    found = measured(runs.load(copied(tmp_path, "a", core_seconds=12.5, forward_seconds=2e-5, memory_bytes=2**21)))
+    assert (found["core_seconds"], found["forward"], found["memory"]) == pytest.approx((12.5, 20.0, 2.0))
+
+
+def test_runs_that_cannot_be_ranked_are_named(tmp_path):
+    copied(tmp_path, "a", state="stopped")
+    copied(tmp_path, "b", results=None)
+    copied(tmp_path, "c")
+    assert unranked(runs.find(tmp_path)) == [("a", "is stopped"), ("b", "has no results in its run.json")]
+
+
+def test_the_front_against_all_pairs():
+    generator = np.random.default_rng(0)
+    for high in (True, False):
+        points = [tuple(p) for p in generator.integers(0, 6, (12, 2)).astype(float)]
+        way = 1 if high else -1
+        beaten = [any(way * q[0] >= way * p[0] and q[1] >= p[1] and q != p for q in points) for p in points]
+        expected = {p for p, lost in zip(points, beaten, strict=True) if not lost}
+        kept = pareto(points, high)
+        assert {points[i] for i in kept} == expected
+        assert [points[i][0] for i in kept] == sorted(points[i][0] for i in kept)
+
+
+def test_ranks_and_their_correlation():
+    from scipy.stats import rankdata, spearmanr
+
+    generator = np.random.default_rng(1)
+    for _ in range(5):
+        a, b = generator.integers(0, 5, (2, 8)).astype(float)
+        assert ranks(list(a)) == list(rankdata(-a))
+        assert spearman(list(a), list(b)) == pytest.approx(spearmanr(a, b).statistic)
+    assert spearman([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) is None
+
+
+def columns(line):
+    return len(re.split(r"(?<!\\)&", line))
+
+
+def test_latex_has_as_many_cells_as_columns():
+    rows = [{"run": "a_b & c", "50 %": 1.5, "note": None}, {"run": r"{x}\y", "50 %": 2, "note": "~^#$<"}]
+    text = latex.table(rows, "Protocol: 50 % & more_")
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    spec = re.search(r"\\begin\{tabular\}\{(\w+)\}", text).group(1)
+    assert spec == "lrl"
+    body = [line for line in text.splitlines() if line.endswith(r" \\")]
+    assert len(body) == 3 and all(columns(line) == len(spec) for line in body)
+    assert r"a\_b \& c" in text and r"\{x\}\textbackslash{}y" in text and r"50 \% \& more\_" in text
+    assert not re.search(r"(?<!\\)[%#$_](?!\s*\\usepackage)", text.partition("\n")[2])
+    order = [text.index(word) for word in (r"\caption", r"\toprule", r"\midrule", r"\bottomrule")]
+    assert order == sorted(order)
+    with pytest.raises(ValueError, match="needs a row"):
+        latex.table([], "x")
+
+
+def test_a_radius_of_exactly_eps_does_not_count(tmp_path):
+    folder = copied(tmp_path, "a")
+    certificates(folder, [36 / 255, np.nextafter(36 / 255, 1), 0.0, 1.0], [True, True, True, False])
+    [line] = standings(runs.find(tmp_path))
+    assert (line.clean, line.certified(36), line.certified(35), line.certified(255)) == (75.0, 25.0, 50.0, 0.0)
+    assert line.certified(1) == 50.0, "a radius of 0 certifies nothing"

@@ -1,0 +1,118 @@
+"""RESULTS.md is what the run folders say, byte for byte."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from folders import copied
+from shipped import CHECKPOINTS
+
+from lipviz import results, runs
+from lipviz.cli import main
+from lipviz.layers import LAYERS
+from lipviz.published import of
+from lipviz.standings import spearman
+
+PAGE = Path(__file__).parents[1] / "RESULTS.md"
+
+
+def tables(text):
+    """The Markdown tables of a text, each a list of rows of cells."""
+    found, table = [], []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            table.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif table:
+            found.append(table)
+            table = []
+    return found
+
+
+def test_the_page_is_generated_byte_for_byte(tmp_path):
+    out = tmp_path / "RESULTS.md"
+    assert main(["results", str(CHECKPOINTS), "--out", str(out)]) == 0
+    assert out.read_bytes() == PAGE.read_bytes(), "run `lipviz results --out RESULTS.md` and commit what it writes"
+
+
+def test_every_table_is_whole_and_every_number_is_that_of_its_folder():
+    text = PAGE.read_text()
+    for table in tables(text):
+        assert len({len(row) for row in table}) == 1 and len(table) > 2
+    rows = {row[0].strip("`"): row for table in tables(text) for row in table if row[0].startswith("`")}
+    for run in runs.find(CHECKPOINTS):
+        if run.name in rows and rows[run.name][-1] == "1":
+            numbers = run.config["results"]
+            expected = [numbers["accuracy"], *(numbers["certified"][str(k)] for k in runs.MARKS)]
+            assert rows[run.name][2:7] == [f"{100 * share:.1f}" for share in expected]
+    assert "cifar10-aol" in rows
+
+
+def test_the_orders_are_those_of_the_numbers():
+    text = PAGE.read_text()
+    table = next(table for table in tables(text) if table[0][0] == "size")
+    group = next(g for g in results.groups(runs.find(CHECKPOINTS)) if g.label in text)
+    here = {run.spec.layer: run.config["results"]["certified"]["36"] for run in group.runs}
+    for size, methods, correlation, _, order, _ in table[2:]:
+        there = {e.row: e.certified_36 for e in of("cifar10") if (e.size, e.budget) == (size, "2 h") and e.row in here}
+        assert int(methods) == len(there)
+        rho = spearman([here[row] for row in there], list(there.values()))
+        assert correlation == f"{rho:.2f}"
+        best = max(there, key=here.get)
+        assert order.startswith(LAYERS[best].title)
+
+
+def test_an_order_turned_round_is_minus_one(tmp_path):
+    names = ["aol", "cayley", "sll", "cpl"]  # worst to best at XS, 2 h
+    for name, share in zip(names, (0.4, 0.3, 0.2, 0.1), strict=True):
+        copied(tmp_path, name, spec__layer=name, results__certified={"36": share})
+        (tmp_path / name / "certificates.csv").unlink()
+    lines = tables(results.generate(tmp_path))
+    table = next(table for table in lines if table[0][0] == "size")
+    there = {e.row: e.certified_36 for e in results.comparison("XS")}
+    assert table[2][0] == "XS" and sorted(names, key=there.get)[-1] == "cpl"
+    assert table[2][2] == f"{spearman([0.4, 0.3, 0.2, 0.1], [there[n] for n in names]):.2f}"
+    assert float(table[2][2]) < -0.5 and table[2][4].startswith("AOL, Cayley")
+
+
+def test_missing_files_are_named_and_the_rest_is_given(tmp_path):
+    for name in ("cifar10-aol", "cifar10-sll"):
+        copied(tmp_path, name, name)
+    (tmp_path / "cifar10-aol" / "attacks.npz").unlink()
+    copied(tmp_path, "half", state="stopped")
+    text = results.generate(tmp_path)
+    assert "* cifar10-aol has no attacks.npz: there is no median" in text and "| `cifar10-aol` |" in text
+    assert "* `half` is stopped." in text and "| `half` |" not in text
+    assert "Fewer than three families are in both" in text and str(tmp_path) not in text
+
+
+def test_two_protocols_are_two_tables_and_their_difference_is_told(tmp_path):
+    copied(tmp_path, "a")
+    copied(tmp_path, "b", budget=60.0)
+    text = results.generate(tmp_path)
+    measured = [table for table in tables(text) if table[0][0] == "run"]
+    assert len(measured) == 2 and all(len(table) == 3 for table in measured)
+    assert "They differ in the budget (" in text
+
+
+def test_a_broken_attack_is_shouted(tmp_path):
+    import numpy as np
+
+    folder = copied(tmp_path, "a")
+    np.savez(folder / "attacks.npz", index=[0], radius=[0.2], DDN=[0.1])
+    assert "**An attack ended inside a certified radius, which is a bug: a.**" in results.generate(tmp_path)
+
+
+def test_an_empty_folder_is_refused(tmp_path, capsys):
+    with pytest.raises(ValueError, match="no runs in it"):
+        results.generate(tmp_path)
+    assert main(["results", str(tmp_path)]) == 2 and "no runs in it" in capsys.readouterr().err
+
+
+def test_the_order_of_folders_does_not_matter(tmp_path):
+    for name in ("cifar10-sll", "cifar10-aol", "cifar10-cpl"):
+        shutil.copytree(CHECKPOINTS / name, tmp_path / "checkpoints" / name)
+    first = results.generate(tmp_path / "checkpoints")
+    (tmp_path / "checkpoints" / "cifar10-aol").rename(tmp_path / "moved")
+    (tmp_path / "moved").rename(tmp_path / "checkpoints" / "cifar10-aol")
+    assert results.generate(tmp_path / "checkpoints") == first
