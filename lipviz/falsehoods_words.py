@@ -1,6 +1,6 @@
 """The texts of the page on false certificates: what is wrong, what repairs it, what to notice, the Python of a case."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lipviz.pictures import rounded_down
 
@@ -43,8 +43,9 @@ alters the answer $y$. What goes wrong:
   direction is about $n^{-1/2}$, and it grows by $(\sigma_1 / \sigma_2)^2$ a step.
 * **Forgotten std.** $x \mapsto (x - \mu) / \sigma$ has the constant $1 / \min_i \sigma_i$, the smallest and not the
   largest: 4.1 for the usual numbers of CIFAR-10.
-* **Unit rows.** $\lVert w_y - w_j \rVert = 2 \sin(\theta / 2)$ for unit rows at the angle $\theta$. So $m / (\sqrt 2 L)$
-  is sound only up to $\theta = 90^\circ$. The whole map may have the constant $L \lVert W \rVert \le \sqrt K L$.
+* **Unit rows.** $\lVert w_y - w_j \rVert = 2 \sin(\theta / 2)$ for unit rows at the angle $\theta$. So
+  $m / (\sqrt 2 L)$ is sound only up to $\theta = 90^\circ$. The whole map may have the constant
+  $L \lVert W \rVert \le \sqrt K L$.
 * **float32.** Near $2^k$ the numbers of float32 are $2^{k - 23}$ apart. The feature $\langle a, x \rangle + 2^k$ is
   rounded to one of them; subtracting $2^k$ again is exact, and does not bring back what is lost. A radius has to use
   $s_y - s_j - 2 e$ with a proved bound $e$ of the error.
@@ -93,7 +94,7 @@ KINDS: dict[str, Words] = {
 }
 NAMES = tuple(KINDS)
 
-STATES = {
+STATES: dict[str, tuple[str, str, Any]] = {
     "broken": ("Broken: another answer inside the claim", ":material/heart_broken:", "red"),
     "open": ("Not broken by this search, and not proven", ":material/help:", "orange"),
     "true": ("True: the claim is no larger than what is proven", ":material/verified:", "green"),
@@ -122,7 +123,7 @@ def notice(kind: str, case: "Case", answers: tuple[str, str]) -> str:
     if case.state == "true":
         if kind == "Power iteration":
             return (
-                "Now the estimate agrees with the proven bound to nine digits. Nothing in the estimate says so: only "
+                "Now the estimate agrees with the proven bound to six digits. Nothing in the estimate says so: only "
                 "the bound does."
             )
         return f"The claim is true now: it promises {size(case.claimed)}, and {radius} is certified."

@@ -3,6 +3,8 @@
 Only streamlit is imported at the top: the page shows its title first, and torch comes with the first case.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +13,14 @@ import streamlit as st
 from lipviz import ui, ui_pictures
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+    from torch import Tensor
+
     from lipviz.certify import Certifier
     from lipviz.falsehoods import Case, Found
     from lipviz.runs import Run
 
-SMALL = (1, 28, 28)  # input of the networks that are made up
+SMALL = (1, 20, 20)  # input of the networks that are made up
 DIGITS = ("Digit 3", "Digit 6", "Digit 9")
 PHOTOS = ("Cat", "Horse", "Flower", "Coffee")
 OWN = "made up here"
@@ -23,7 +28,7 @@ CONSTANTS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500, 1000, 2000, 5
 LOGITS = (0.01, 0.1, 1, 10, 100)
 STEPS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 60)
 STDS = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-LIPSCHITZ = ("sll", "cayley", "cpl", "aol", "sr", "spectral", "bro", "sandwich")
+LIPSCHITZ = ("cayley", "sll", "cpl", "aol", "sr", "spectral", "bro", "sandwich")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,27 +41,38 @@ class Shown:
     code: str
 
 
-def view(kind: str, box: "st.delta_generator.DeltaGenerator") -> Shown:
-    """The controls of a falsehood, and its case."""
+def view(kind: str, box: "DeltaGenerator", first: Callable[[Shown], None]) -> Shown:
+    """The controls of a falsehood, in `box`, and its case.
+
+    Bounding a trained network takes seconds, once per server: until then `first` shows the promise and its break.
+    """
     with box:
-        return {
-            "Power iteration": _power,
-            "Forgotten std": _std,
-            "Unit rows": _rows,
-            "float32": _float32,
-        }.get(kind, _constant)()
+        if kind == "Forgotten std":
+            return _std()
+        if kind == "Unit rows":
+            return _rows()
+        if kind == "float32":
+            return _float32()
+        return _power() if kind == "Power iteration" else _constant(first)
 
 
-def _constant() -> Shown:
+def _constant(first: Callable[[Shown], None]) -> Shown:
     run, name, other = _network(("plain",))
-    constant = st.select_slider("Assumed constant", CONSTANTS, 1, key="fc_constant", bind="query-params")
-    logits = st.select_slider("All logits times", LOGITS, 1, key="fc_logits", bind="query-params")
+    one, second = st.columns(2)
+    constant = one.select_slider("Assumed constant", CONSTANTS, 1, key="fc_constant", bind="query-params")
+    logits = second.select_slider("All logits times", LOGITS, 1, key="fc_logits", bind="query-params")
     from lipviz import falsehoods
 
-    certifier, x, found = _searched(run, name, other)
+    call = f"falsehoods.assumed_constant(certifier, x, {constant}, {logits})"
+    about = _about(run, "a network without a constraint")
+    if run and _stamped(run) not in _BOUNDED:
+        x, found = _searched(run, name)
+        claimed, divisor, margin = falsehoods.promise(found, constant, logits)
+        begun = falsehoods.Case(x.numpy(), found.first, margin, divisor, claimed, math.nan, found)
+        first(_shown(begun, run, name, other, call, about))
+    certifier, x, found = _ready(run, name, other)
     case = falsehoods.assumed_constant(certifier, x, constant, logits, found)
-    call = f"falsehoods.assumed_constant(certifier, x, constant={constant}, logits={logits})"
-    return _shown(case, run, name, other, call, _about(run, "a network without a constraint"))
+    return _shown(case, run, name, other, call, about)
 
 
 def _power() -> Shown:
@@ -64,9 +80,9 @@ def _power() -> Shown:
     steps = st.select_slider("Steps of power iteration", STEPS, 2, key="fc_steps", bind="query-params")
     from lipviz import falsehoods
 
-    certifier, x, found = _searched(run, name, other)
+    certifier, x, found = _ready(run, name, other)
     case = falsehoods.power_iteration(certifier, x, steps, found)
-    about = _about(run, "a network without a constraint", "eight layers stretch one direction by 1.2 each")
+    about = _about(run, "a network without a constraint")
     return _shown(case, run, name, other, f"falsehoods.power_iteration(certifier, x, steps={steps})", about)
 
 
@@ -74,10 +90,7 @@ def _std() -> Shown:
     run, name, other = _network(LIPSCHITZ)
     std = st.select_slider("Pictures are divided by std", STDS, 0.25, key="fc_std", bind="query-params")
     case = _forgotten(str(run.folder) if run else "", ui._stamp(run) if run else 0.0, name, other, std)
-    if run:
-        call = f"falsehoods.forgotten_std(run.model, certifier, x, {std}, run.spec.mean)"
-    else:
-        call = f"falsehoods.forgotten_std(model, certifier, x, {std})"
+    call = f"falsehoods.forgotten_std(certifier, x, {std}{', run.spec.mean' if run else ''})"
     about = _about(run, "a 1-Lipschitz network")
     return _shown(case, run, name, other, call, f"{about} Here it is fed (x - mean) / {std}, with one std for all.")
 
@@ -86,10 +99,15 @@ def _rows() -> Shown:
     name, other = _digits()
     angle = st.slider("Angle between the two rows, in degrees", 30, 180, 180, 5, key="fc_angle", bind="query-params")
     case = _unit_rows(name, other, angle)
-    about = (
-        "The network is made up: it compares the picture with two digits, by two rows of length 1. Trained heads here "
-        "have rows nearer to a right angle, where the mistake stays small and hidden."
-    )
+    about = "The network is made up: it compares the picture with two digits, by two rows of length 1."
+    trained = [run for run in ui.all_runs(finished=True, images=True) if run.spec.layer in LIPSCHITZ]
+    if trained:
+        run = max(trained, key=lambda run: _apart(*_stamped(run)))
+        about += (
+            f" Among the trained networks here, {ui.literal(run.name)} has the two rows farthest apart, "
+            f"{_apart(*_stamped(run)):.3g}: there the claim is too large by a factor of up to "
+            f"{_apart(*_stamped(run)) / math.sqrt(2):.3g}."
+        )
     return _shown(case, None, name, other, f"falsehoods.unit_rows(x, other, {angle})", about, built=False)
 
 
@@ -113,15 +131,16 @@ def _network(layers: tuple[str, ...], own: bool = False) -> tuple["Run | None", 
     found = [run for run in ui.all_runs(finished=True, images=True) if run.spec.layer in layers]
     runs = {run.name: run for run in found}
     names = [OWN, *runs] if own or not runs else list(runs)
-    if own:
-        first = OWN
-    else:
-        first = next(iter(ui.preferred(found, layers)), OWN)
-    chosen = st.selectbox("Network", names, names.index(first), key=f"fc_run_{layers[0]}_{own}", bind="query-params")
-    run = runs.get(chosen)
-    if run is None:
-        return (None, *_digits())
-    return run, _picture(PHOTOS if run.spec.input_shape[0] == 3 else DIGITS), ""
+    # digits first: everybody sees what the right answer is
+    grey = [run for run in found if run.spec.input_shape[0] == 1]
+    first = OWN if own else next(iter(ui.preferred(grey or found, layers)), OWN)
+    key = f"fc_run_{layers[0]}_{own}"
+    with st.container(horizontal=True):
+        chosen = st.selectbox("Network", names, names.index(first), key=key, bind="query-params", width=170)
+        run = runs.get(chosen)
+        if run is None:
+            return (None, *_digits())
+        return run, _picture(PHOTOS if run.spec.input_shape[0] == 3 else DIGITS), ""
 
 
 def _digits() -> tuple[str, str]:
@@ -164,6 +183,21 @@ def _shown(case: "Case", run: "Run | None", name: str, other: str, call: str, ab
     return Shown(case, (first, second), about, code)
 
 
+def draw(pictures: "DeltaGenerator", chart: "DeltaGenerator", shown: Shown) -> None:
+    """The pictures, the verdict and the lines, in their places."""
+    from lipviz import falsehoods_words
+
+    with pictures.container():
+        strip(shown)
+    with chart.container():
+        if math.isnan(shown.case.certified):
+            st.badge("Broken?" if shown.case.broken else "Searched", icon=":material/hourglass:", color="gray")
+        else:
+            said, icon, colour = falsehoods_words.STATES[shown.case.state]
+            st.badge(said, icon=icon, color=colour)
+        lines(shown)
+
+
 def strip(shown: Shown) -> None:
     """The picture, the changed one and their difference, side by side."""
     case, found = shown.case, shown.case.found
@@ -176,46 +210,79 @@ def strip(shown: Shown) -> None:
     st.html(f'<div style="display: flex; gap: 0.75rem">{"".join(figures)}</div>')
 
 
-def chart(shown: Shown) -> None:
+def lines(shown: Shown) -> None:
     """The lines of the claim and of the proof, and what happens."""
     from lipviz import figures_false
+    from lipviz.pictures import rounded_down
 
     case, found = shown.case, shown.case.found
     broken = found.size if found.label != case.label else None
-    figure = figures_false.claim(
-        found.sizes, found.margins, case.margin, case.claimed, case.certified, broken, ui.dark()
-    )
+    known = not math.isnan(case.certified)
+    # in the digits of the line of numbers, so that the figure never names a larger one
+    certified = min(float(rounded_down(case.certified)), 1e3) if known else None
+    figure = figures_false.claim(found.sizes, found.margins, case.margin, case.claimed, certified, broken, ui.dark())
     end = f"another answer was found at {found.size:.3g}" if broken is not None else "no other answer was found"
     alt = f"The claim reaches {case.claimed:.3g}, the proof {case.certified:.3g}; {end}."
-    ui.show(figure, "false", alt)
+    ui.show(figure, "false" if known else "false_first", alt)
 
 
-def _searched(run: "Run | None", name: str, other: str) -> tuple["Certifier", "object", "Found"]:
-    from lipviz import falsehoods
+@st.cache_data(max_entries=64, show_spinner=False)
+def _apart(folder: str, stamp: float) -> float:
+    """The largest distance of two rows of the head; 0 where the weights cannot be read."""
+    import torch
 
+    from lipviz.isometries import UnitRows
+    from lipviz.runs import RunError, load
+
+    try:
+        head = load(folder).model[-1]  # type: ignore[index]
+    except RunError:
+        return 0.0
+    with torch.no_grad():
+        return float(torch.cdist(head.rows(), head.rows()).max()) if isinstance(head, UnitRows) else 0.0
+
+
+_BOUNDED: set[tuple[str, float]] = set()  # networks whose certifier is in the cache, unless it has been pushed out
+
+
+def _stamped(run: "Run") -> tuple[str, float]:
+    return str(run.folder), ui._stamp(run)
+
+
+def _ready(run: "Run | None", name: str, other: str) -> tuple["Certifier", "Tensor", "Found"]:
+    """(certifier, picture, what a search found) of a run, or of the network that is made up."""
     if run is None:
         return _stretched(name, other)
-    x = falsehoods.sample(name, run.spec.input_shape)
-    return ui.certifier(run), x, _search(str(run.folder), ui._stamp(run), name)
+    certifier = ui.certifier(run)
+    _BOUNDED.add(_stamped(run))
+    return certifier, *_searched(run, name)
+
+
+def _searched(run: "Run", name: str) -> tuple["Tensor", "Found"]:
+    from lipviz import falsehoods
+
+    return falsehoods.sample(name, run.spec.input_shape), _search(*_stamped(run), name)
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching for another answer ...")
 def _search(folder: str, stamp: float, name: str) -> "Found":
     from lipviz import falsehoods
+    from lipviz.bounds import freeze64
     from lipviz.runs import load
 
     run = load(folder)
-    return falsehoods.search(ui.certifier(run), falsehoods.sample(name, run.spec.input_shape))
+    shape = run.spec.input_shape
+    return falsehoods.search(freeze64(run.model, shape), falsehoods.sample(name, shape))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _stretched(name: str, other: str) -> tuple["Certifier", "object", "Found"]:
+def _stretched(name: str, other: str) -> tuple["Certifier", "Tensor", "Found"]:
     from lipviz import falsehoods
     from lipviz.certify import Certifier
 
     x, second = (falsehoods.sample(picture, SMALL) for picture in (name, other))
     certifier = Certifier(falsehoods.stretched(x, second), SMALL)
-    return certifier, x, falsehoods.search(certifier, x, rounds=7)
+    return certifier, x, falsehoods.exact(certifier, x)
 
 
 @st.cache_data(max_entries=64, show_spinner="Searching for another answer ...")
@@ -225,10 +292,10 @@ def _forgotten(folder: str, stamp: float, name: str, other: str, std: float) -> 
 
     if not folder:
         certifier, x, _ = _stretched(name, other)
-        return falsehoods.forgotten_std(certifier.frozen, certifier, x, std)
+        return falsehoods.forgotten_std(certifier, x, std)
     run = load(folder)
     x = falsehoods.sample(name, run.spec.input_shape)
-    return falsehoods.forgotten_std(run.model, ui.certifier(run), x, std, run.spec.mean)
+    return falsehoods.forgotten_std(ui.certifier(run), x, std, run.spec.mean)
 
 
 @st.cache_data(max_entries=128, show_spinner=False)

@@ -28,19 +28,18 @@ with ui_page.part("controls"):
 kind = kind or kinds[0]  # nothing in the address is nothing chosen
 words = falsehoods_words.KINDS[kind]
 left, right = st.columns([3, 4], gap="medium")
-with left, ui_page.part("controls", "own"):
-    box = st.container()
+with left:
+    with ui_page.part("controls", "own"):
+        box = st.container()
+    pictures = st.empty()
+with right:
+    st.markdown(f"**Claimed:** {words.formula}. **Wrong:** {words.wrong} **Repair:** {words.repair}")
+    chart = st.empty()
 shown = None
 with ui.in_words():
-    shown = ui_false.view(kind, box)
+    shown = ui_false.view(kind, box, partial(ui_false.draw, pictures, chart))
 if shown:
-    with left:
-        ui_false.strip(shown)
-    with right:
-        st.markdown(f"**Claimed:** {words.formula}. **Wrong:** {words.wrong} **Repair:** {words.repair}")
-        said, icon, colour = falsehoods_words.STATES[shown.case.state]
-        st.badge(said, icon=icon, color=colour)
-        ui_false.chart(shown)
+    ui_false.draw(pictures, chart, shown)
     with ui_page.part("numbers"):
         ui.numbers(falsehoods_words.numbers(shown.case))
     with ui_page.part("notice"):

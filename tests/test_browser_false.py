@@ -21,7 +21,7 @@ def test_a_claim_is_dragged_until_it_is_true(visit):
     assert page.get_by_text(STATES["broken"][0]).is_visible()
     assert metric(page, "claim / break") == pytest.approx(2**0.5, rel=0.01)
     names = [trace["name"] for trace in figure(page, 0)]
-    assert names[:3] == ["claimed: never below", "certified: never below", "what happens on the way found"]
+    assert names[:3] == ["claimed: never below", "certified: never below", "margin on the way found"]
     assert any("broken" in name for name in names)
     page.get_by_role("slider", name=re.compile("Angle")).focus()
     for _ in range(18):

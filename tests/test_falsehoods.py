@@ -1,5 +1,7 @@
 """Five false certificates: each is broken by a change that is measured here anew, and the repaired one is not."""
 
+import functools
+import itertools
 import math
 
 import numpy as np
@@ -15,7 +17,7 @@ from lipviz.certify import Certifier, certify
 from lipviz.isometries import Center
 from lipviz.samples import names
 
-SHAPE = (1, 28, 28)
+SHAPE = (1, 20, 20)
 PAIRS = [("Digit 3", "Digit 9"), ("Digit 6", "Digit 3"), ("Digit 9", "Digit 6")]
 
 
@@ -24,7 +26,9 @@ def of_layer(*layers):
     return [run for run in runs.find(CHECKPOINTS) if run.spec.layer in layers]
 
 
-def certifier_of(run):
+@functools.cache
+def certifier_of(folder):
+    run = runs.load(folder)
     return Certifier(run.model, run.spec.input_shape)
 
 
@@ -36,8 +40,9 @@ def digits(pair=PAIRS[0]):
     return [falsehoods.sample(name, SHAPE) for name in pair]
 
 
-def check_broken(case, model, x):
+def check_broken(case, model, x, certifier=None):
     """From scratch: another label, in the box, inside the claim; the certificate is smaller than the change."""
+    certifier = certifier or Certifier(model, tuple(x.shape))
     changed = torch.tensor(case.found.pixels)
     assert np.array_equal(case.x, x.numpy()) and changed.dtype == torch.float64
     assert changed.min() >= 0 and changed.max() <= 1
@@ -46,7 +51,7 @@ def check_broken(case, model, x):
     size = math.sqrt(float(((changed - x) ** 2).sum()))
     assert int(before.argmax()) == case.label != int(after.argmax()) == case.found.label
     assert size == pytest.approx(case.found.size, rel=1e-12) and size < case.claimed
-    radius = float(certify(model, x[None]).radius)
+    radius = float(certifier(x[None]).radius)
     assert radius == pytest.approx(case.certified, rel=1e-9) and radius < size
     assert case.broken and case.state == "broken"
     return size
@@ -60,14 +65,14 @@ def check_repaired(case):
 
 @pytest.mark.parametrize("run", of_layer("plain"), ids=lambda run: run.name)
 def test_an_assumed_constant_on_a_plain_network(run):
-    certifier, x = certifier_of(run), photo(run)
+    certifier, x = certifier_of(run.folder), photo(run)
     model = freeze64(run.model, run.spec.input_shape)
     case = falsehoods.assumed_constant(certifier, x)
-    size = check_broken(case, model, x)
+    size = check_broken(case, model, x, certifier)
     with torch.no_grad():
         best = model(x[None])[0].sort(descending=True).values
     assert case.claimed == pytest.approx(float(best[0] - best[1]) / math.sqrt(2), rel=1e-9)
-    assert case.claimed > 3 * size, "not by a hair"
+    assert case.claimed > 2 * size, "not by a hair"
     # the smallest constant that this break allows is far above 1; with the proven one the claim is true
     assert not falsehoods.assumed_constant(certifier, x, 1.01 * case.claimed / size, found=case.found).broken
     check_repaired(falsehoods.assumed_constant(certifier, x, certifier.bound.value, found=case.found))
@@ -75,12 +80,13 @@ def test_an_assumed_constant_on_a_plain_network(run):
 
 @pytest.mark.parametrize("factor", [0.01, 10.0])
 def test_scaled_logits_change_the_claim_and_nothing_else(factor):
-    run = of_layer("plain")[-1]
-    certifier, x = certifier_of(run), photo(run)
+    x, other = digits()
+    model = falsehoods.stretched(x, other)
+    certifier = Certifier(model, SHAPE)
     plain = falsehoods.assumed_constant(certifier, x)
     case = falsehoods.assumed_constant(certifier, x, logits=factor, found=plain.found)
     assert case.claimed == pytest.approx(factor * plain.claimed) and case.certified == plain.certified
-    scaled = freeze64(run.model, run.spec.input_shape)
+    scaled = freeze64(model, SHAPE)
     scaled[-1].weight.data *= factor
     scaled[-1].bias.data *= factor
     assert float(certify(scaled, x[None]).radius) == pytest.approx(plain.certified, rel=1e-6)
@@ -96,7 +102,9 @@ def test_power_iteration_is_too_low(pair, steps):
     certifier = Certifier(model, SHAPE)
     case = falsehoods.power_iteration(certifier, x, steps)
     check_broken(case, model, x)
-    norms = [float(torch.linalg.matrix_norm(layer.weight, 2)) for layer in model if isinstance(layer, nn.Linear)]
+    norms = [
+        float(torch.linalg.matrix_norm(layer.weight.detach(), 2)) for layer in model if isinstance(layer, nn.Linear)
+    ]
     found = falsehoods.estimates(certifier, steps)
     assert all(a < b for a, b in zip(found[1:], norms[:-1], strict=True))
     assert case.divisor == pytest.approx(2 * math.prod(found), rel=1e-9)
@@ -107,15 +115,15 @@ def test_power_iteration_is_too_low(pair, steps):
 def test_power_iteration_converges_from_below():
     x, other = digits()
     certifier = Certifier(falsehoods.stretched(x, other), SHAPE)
-    found = falsehoods.search(certifier, x, rounds=7)
+    found = falsehoods.exact(certifier, x)
     cases = [falsehoods.power_iteration(certifier, x, steps, found) for steps in (0, 2, 5, 10, 20, 60)]
-    assert all(a.claimed >= b.claimed * (1 - 1e-9) for a, b in zip(cases, cases[1:], strict=False))
+    assert all(a.claimed >= b.claimed * (1 - 1e-9) for a, b in itertools.pairwise(cases))
     assert cases[0].claimed > 3 * cases[0].certified and cases[-1].state == "true"
 
 
 @pytest.mark.parametrize("run", of_layer("plain"), ids=lambda run: run.name)
 def test_the_estimates_of_a_convolution_are_those_of_its_matrix(run):
-    certifier = certifier_of(run)
+    certifier = certifier_of(run.folder)
     estimates = falsehoods.estimates(certifier, 5)
     assert len(estimates) == len(certifier.bound.layers) - 1
     for estimate, layer in zip(estimates, certifier.bound.layers, strict=False):
@@ -132,10 +140,10 @@ def test_an_estimate_of_a_layer_written_out(generator):
     assert falsehoods.estimate(layer, x, 3, generator) == 0
 
 
-@pytest.mark.parametrize("run", of_layer("sll", "cayley"), ids=lambda run: run.name)
+@pytest.mark.parametrize("run", of_layer("cayley"), ids=lambda run: run.name)
 def test_a_forgotten_std(run):
-    certifier, x = certifier_of(run), photo(run)
-    case = falsehoods.forgotten_std(run.model, certifier, x, 0.25, run.spec.mean)
+    certifier, x = certifier_of(run.folder), photo(run)
+    case = falsehoods.forgotten_std(certifier, x, 0.25, run.spec.mean)
     mean = torch.tensor(run.spec.mean).double()
     inner = freeze64(run.model, run.spec.input_shape)
     assert isinstance(inner[0], Center)
@@ -149,7 +157,7 @@ def test_a_forgotten_std(run):
     scaled = nn.Sequential(falsehoods.scale(len(x), 0.25, run.spec.mean), inner)
     check_broken(case, scaled, x)
     assert case.claimed == pytest.approx(4 * case.certified, rel=1e-5)
-    honest = falsehoods.forgotten_std(run.model, certifier, x, 1.0, run.spec.mean)
+    honest = falsehoods.forgotten_std(certifier, x, 1.0, run.spec.mean)
     check_repaired(honest)
     assert honest.certified == pytest.approx(float(certify(run.model, x[None]).radius), rel=1e-6)
 
@@ -161,7 +169,7 @@ def test_root_2_for_unit_rows_that_point_away(pair, angle):
     model = falsehoods.two_rows(x, other, angle)
     w, v = model[1].weight.detach()
     assert float(w.norm()) == pytest.approx(1) and float(v.norm()) == pytest.approx(1)
-    assert math.degrees(math.acos(float(w @ v))) == pytest.approx(angle, abs=1e-6)
+    assert math.degrees(math.acos(max(-1.0, float(w @ v)))) == pytest.approx(angle, abs=1e-6)
     case = falsehoods.unit_rows(x, other, angle)
     size = check_broken(case, model, x)
     assert case.certified == pytest.approx(float((x - other).norm()) / 2) and size < case.certified * (1 + 1e-6)
@@ -222,7 +230,7 @@ def test_a_search_that_finds_nothing_says_so():
 
 
 def made(claimed, certified, size, label=1):
-    found = falsehoods.Found(np.zeros((1, 1, 1)), size, label, 9, np.array([0.0, 1.0]), np.array([1.0, -1.0]))
+    found = falsehoods.Found(np.zeros((1, 1, 1)), size, 0, label, 9, np.array([0.0, 1.0]), np.array([1.0, -1.0]))
     return falsehoods.Case(np.zeros((1, 1, 1)), 0, 1.0, 1.0, claimed, certified, found)
 
 

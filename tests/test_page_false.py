@@ -1,10 +1,10 @@
 """The page on false certificates: every falsehood and state, nonsense in the address, no runs, its code."""
 
 import pytest
-from pages import opened, tables
 from shipped import CHECKPOINTS
 
 from lipviz import falsehoods_words, ui, ui_false
+from pages import opened, tables
 
 NONSENSE = ("", "EVIL", "-1", "1e99", "nan", "<script>alert(1)</script>", "../../etc/passwd", "😀" * 50)
 KEYS = ("fc_kind", "fc_constant", "fc_logits", "fc_steps", "fc_std", "fc_angle", "fc_offset", "fc_digit", "fc_photo")
@@ -64,7 +64,7 @@ def test_every_falsehood_can_be_dragged_until_it_is_no_longer_broken(kind, key, 
 
 def test_float32_without_a_large_number_is_false_by_a_hair():
     at = opened("false", fc_kind="float32", fc_offset="0")
-    assert not at.error and "% too far" in at.info[0].value or badge(at) == ["broken"]
+    assert (not at.error and "% too far" in at.info[0].value) or badge(at) == ["broken"]
 
 
 @pytest.mark.parametrize("value", NONSENSE)
