@@ -299,7 +299,7 @@ def _forgotten(folder: str, stamp: float, name: str, other: str, std: float) -> 
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
-def _unit_rows(name: str, other: str, angle: float) -> "Case":
+def _unit_rows(name: str, other: str, angle: int) -> "Case":
     from lipviz import falsehoods
 
     return falsehoods.unit_rows(falsehoods.sample(name, SMALL), falsehoods.sample(other, SMALL), angle)

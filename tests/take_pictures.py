@@ -30,6 +30,7 @@ MOVED = {
     "spectra": ".slider-grip-rect, .lv input[type=range], [data-testid=stSlider] input",
     "radii": "[data-testid=stSlider] input",
     "certify": "[data-testid=stSlider] input",
+    "false": "[data-testid=stSlider] input",
 }
 
 
