@@ -84,7 +84,7 @@ def _note(radius: float, end: float, name: str, colour: str, text: str, up: int)
     """Where a line meets zero; at the right edge where that is beyond the picture."""
     outside = radius > end
     words = f"{name} {radius:.3g}, far beyond →" if outside else f"{name} {radius:.3g}"
-    right = outside or radius > (0.6 if up < 0 else 0.25) * end
+    right = outside or radius > (0.6 if up < 0 else 0.2) * end
     place = {"x": min(radius, end), "y": 0, "text": words, "font": {"color": text, "size": 12}}
     arrow = {"showarrow": not outside, "ax": -30 if right else 30, "ay": up, "arrowcolor": colour, "arrowwidth": 2}
     return (

@@ -191,7 +191,8 @@ def draw(pictures: "DeltaGenerator", chart: "DeltaGenerator", shown: Shown) -> N
         strip(shown)
     with chart.container():
         if math.isnan(shown.case.certified):
-            st.badge("Broken?" if shown.case.broken else "Searched", icon=":material/hourglass:", color="gray")
+            said = "Another answer was found inside the claim" if shown.case.broken else "No break inside the claim"
+            st.badge(f"{said}; the proof follows", icon=":material/hourglass:", color="gray")
         else:
             said, icon, colour = falsehoods_words.STATES[shown.case.state]
             st.badge(said, icon=icon, color=colour)
