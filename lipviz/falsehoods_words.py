@@ -102,19 +102,30 @@ STATES: dict[str, tuple[str, str, Any]] = {
 }
 
 
-def size(value: float) -> str:
-    """A size that is no promise, in three digits.
+def size(value: float, digits: int = 3) -> str:
+    """A size that is no promise.
 
-    >>> size(0.123456), size(7.0), size(0.0000123)
-    ('0.123', '7', '1.23e-05')
+    >>> size(0.123456), size(7.0), size(0.0000123, 2)
+    ('0.123', '7', '1.2e-05')
     """
-    return f"{value:.3g}"
+    return f"{value:.{digits}g}"
+
+
+def digits(case: "Case") -> int:
+    """So many that a claim which is broken by a hair does not look like its break; three are enough for most."""
+    enough = range(3, 12)
+    if not case.broken:
+        return enough[0]
+    return next(
+        (d for d in enough if float(rounded_down(case.claimed, d)) > float(size(case.found.size, d))), enough[-1]
+    )
 
 
 def notice(kind: str, case: "Case", answers: tuple[str, str]) -> str:
     """What to see in the picture as it is now; `answers` are the names of the first and of the other answer."""
     found, first, other = case.found, *answers
-    radius = rounded_down(case.certified)
+    d = digits(case)
+    radius, claimed = rounded_down(case.certified), rounded_down(case.claimed, d)
     if case.state == "bug":
         return (
             f"A change of {size(found.size)} alters the answer although {radius} is certified. This must not happen: "
@@ -126,12 +137,12 @@ def notice(kind: str, case: "Case", answers: tuple[str, str]) -> str:
                 "Now the estimate agrees with the proven bound to six digits. Nothing in the estimate says so: only "
                 "the bound does."
             )
-        return f"The claim is true now: it promises {size(case.claimed)}, and {radius} is certified."
+        return f"The claim is true now: it promises {claimed}, and {radius} is certified."
     if case.state == "broken":
         ratio = case.claimed / found.size if found.size else float("inf")
         lie = f"{size(100 * (ratio - 1))} % too far" if ratio < 1.995 else f"{size(ratio)} times too far"
         return (
-            f"{first} becomes {other} at size {size(found.size)}, inside the claimed {size(case.claimed)}. The promise "
+            f"{first} becomes {other} at size {size(found.size, d)}, inside the claimed {claimed}. The promise "
             f"reaches at least {lie}; certified is {radius}."
         )
     if found.label == case.label:
@@ -140,27 +151,27 @@ def notice(kind: str, case: "Case", answers: tuple[str, str]) -> str:
             f"Certified is only {radius}."
         )
     return (
-        f"The nearest other answer found lies at {size(found.size)}, outside the claimed {size(case.claimed)}. That "
+        f"The nearest other answer found lies at {size(found.size)}, outside the claimed {claimed}. That "
         f"{found.steps} steps found none inside proves nothing: certified is only {radius}."
     )
 
 
 def numbers(case: "Case") -> list[tuple[str, str, str]]:
     """The line of numbers, (label, value, what it means)."""
-    other = case.found.label != case.label
+    other, d = case.found.label != case.label, digits(case)
     unit = "l2 norm, pixels in [0, 1]."
     return [
-        ("claimed radius", size(case.claimed), f"What the false formula promises. {unit}"),
+        ("claimed radius", rounded_down(case.claimed, d), f"What the false formula promises. {unit}"),
         (
             "nearest break found",
-            size(case.found.size) if other else "none",
+            size(case.found.size, d) if other else "none",
             f"Size of the smallest change that a search of {case.found.steps} gradient steps found; checked in "
             f"float64. {unit}",
         ),
         ("certified radius", rounded_down(case.certified), f"From the weights, in float64. {unit}"),
         (
             "claim / break",
-            size(case.claimed / case.found.size) if other and case.found.size else "-",
+            size(case.claimed / case.found.size, d) if other and case.found.size else "-",
             "Above 1 the claim is refuted.",
         ),
     ]
@@ -168,11 +179,16 @@ def numbers(case: "Case") -> list[tuple[str, str, str]]:
 
 def table(case: "Case", answers: tuple[str, str]) -> list[dict[str, str]]:
     """The text twin of the picture."""
-    found = case.found
+    found, d = case.found, digits(case)
     none = f"none in {found.steps} steps, up to {size(found.size)}"
-    broken = f"{size(found.size)} ({answers[1]})" if found.label != case.label else none
+    broken = f"{size(found.size, d)} ({answers[1]})" if found.label != case.label else none
     return [
-        {"": "claimed", "margin": size(case.margin), "divided by": size(case.divisor), "size": size(case.claimed)},
+        {
+            "": "claimed",
+            "margin": size(case.margin),
+            "divided by": size(case.divisor),
+            "size": rounded_down(case.claimed, d),
+        },
         {
             "": "certified",
             "margin": size(float(found.margins[0])),

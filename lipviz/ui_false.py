@@ -219,11 +219,12 @@ def lines(shown: Shown) -> None:
     case, found = shown.case, shown.case.found
     broken = found.size if found.label != case.label else None
     known = not math.isnan(case.certified)
-    # in the digits of the line of numbers, so that the figure never names a larger one
+    # rounded as in the line of numbers, so that the figure never names a larger one
+    claimed = min(float(rounded_down(case.claimed)), 1e6)
     certified = min(float(rounded_down(case.certified)), 1e3) if known else None
-    figure = figures_false.claim(found.sizes, found.margins, case.margin, case.claimed, certified, broken, ui.dark())
+    figure = figures_false.claim(found.sizes, found.margins, case.margin, claimed, certified, broken, ui.dark())
     end = f"another answer was found at {found.size:.3g}" if broken is not None else "no other answer was found"
-    alt = f"The claim reaches {case.claimed:.3g}, the proof {case.certified:.3g}; {end}."
+    alt = f"The claim reaches {claimed:.3g}, the proof {certified or 0:.3g}; {end}."
     ui.show(figure, "false" if known else "false_first", alt)
 
 
