@@ -1,5 +1,6 @@
 """Five false certificates: each is broken by a change that is measured here anew, and the repaired one is not."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -227,6 +228,16 @@ def test_a_search_that_finds_nothing_says_so():
     assert case.certified == math.inf and case.found.steps == 2 * falsehoods.SIZES
     assert falsehoods_words.numbers(case)[1][1] == "none"
     assert "none in 62 steps" in falsehoods_words.table(case, ("0", "0"))[2]["size"]
+
+
+def test_a_change_whose_answer_is_not_certain_is_no_break():
+    x, other = digits()
+    certifier = Certifier(falsehoods.stretched(x, other), SHAPE)
+    true = falsehoods.exact(certifier, x)
+    for pixels in (x.numpy(), true.pixels + (x.numpy() - true.pixels) * 1e-3):
+        false = dataclasses.replace(true, pixels=pixels)  # says that the answer changed, and it did not
+        case = falsehoods.assumed_constant(certifier, x, found=false)
+        assert case.found.label == case.label == 0 and not case.broken and case.state == "open"
 
 
 def made(claimed, certified, size, label=1):
