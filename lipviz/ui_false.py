@@ -41,11 +41,50 @@ class Shown:
     code: str
 
 
+def _constants() -> tuple[float, float]:
+    one, second = st.columns(2)
+    constant = one.select_slider("Assumed constant", CONSTANTS, 1, key="fc_constant", bind="query-params")
+    return constant, second.select_slider("All logits times", LOGITS, 1, key="fc_logits", bind="query-params")
+
+
+def _steps() -> int:
+    return st.select_slider("Steps of power iteration", STEPS, 2, key="fc_steps", bind="query-params")
+
+
+def _stds() -> float:
+    return st.select_slider("Pictures are divided by std", STDS, 0.25, key="fc_std", bind="query-params")
+
+
+def _angle() -> int:
+    return st.slider("Angle between the two rows, in degrees", 30, 180, 180, 5, key="fc_angle", bind="query-params")
+
+
+def _offset() -> int:
+    return st.slider("Number added and taken away", 0, 24, 20, format="2^%d", key="fc_offset", bind="query-params")
+
+
+HIDDEN = ".st-key-fc_aside"
+SLIDERS: dict[str, Callable[[], object]] = {
+    "Assumed constant": _constants,
+    "Power iteration": _steps,
+    "Forgotten std": _stds,
+    "Unit rows": _angle,
+    "float32": _offset,
+}
+
+
 def view(kind: str, box: "DeltaGenerator", first: Callable[[Shown], None]) -> Shown:
     """The controls of a falsehood, in `box`, and its case.
 
     Bounding a trained network takes seconds, once per server: until then `first` shows the promise and its break.
     """
+    hidden = st.container(key="fc_aside")
+    hidden.html(f"<style>{HIDDEN}, div:has(> {HIDDEN}) {{ display: none }}</style>")
+    with hidden:
+        # only what is drawn is kept in the address, and a suggestion may set what another falsehood shows
+        for name, draw in SLIDERS.items():
+            if name != kind:
+                draw()
     with box:
         if kind == "Forgotten std":
             return _std()
@@ -58,9 +97,7 @@ def view(kind: str, box: "DeltaGenerator", first: Callable[[Shown], None]) -> Sh
 
 def _constant(first: Callable[[Shown], None]) -> Shown:
     run, name, other = _network(("plain",))
-    one, second = st.columns(2)
-    constant = one.select_slider("Assumed constant", CONSTANTS, 1, key="fc_constant", bind="query-params")
-    logits = second.select_slider("All logits times", LOGITS, 1, key="fc_logits", bind="query-params")
+    constant, logits = _constants()
     from lipviz import falsehoods
 
     call = f"falsehoods.assumed_constant(certifier, x, {constant}, {logits})"
@@ -77,7 +114,7 @@ def _constant(first: Callable[[Shown], None]) -> Shown:
 
 def _power() -> Shown:
     run, name, other = _network(("plain",), own=True)
-    steps = st.select_slider("Steps of power iteration", STEPS, 2, key="fc_steps", bind="query-params")
+    steps = _steps()
     from lipviz import falsehoods
 
     certifier, x, found = _ready(run, name, other)
@@ -88,7 +125,7 @@ def _power() -> Shown:
 
 def _std() -> Shown:
     run, name, other = _network(LIPSCHITZ)
-    std = st.select_slider("Pictures are divided by std", STDS, 0.25, key="fc_std", bind="query-params")
+    std = _stds()
     case = _forgotten(str(run.folder) if run else "", ui._stamp(run) if run else 0.0, name, other, std)
     call = f"falsehoods.forgotten_std(certifier, x, {std}{', run.spec.mean' if run else ''})"
     about = _about(run, "a 1-Lipschitz network")
@@ -97,7 +134,7 @@ def _std() -> Shown:
 
 def _rows() -> Shown:
     name, other = _digits()
-    angle = st.slider("Angle between the two rows, in degrees", 30, 180, 180, 5, key="fc_angle", bind="query-params")
+    angle = _angle()
     case = _unit_rows(name, other, angle)
     about = "The network is made up: it compares the picture with two digits, by two rows of length 1."
     trained = [run for run in ui.all_runs(finished=True, images=True) if run.spec.layer in LIPSCHITZ]
@@ -113,7 +150,7 @@ def _rows() -> Shown:
 
 def _float32() -> Shown:
     name, other = _digits()
-    power = st.slider("Number added and taken away", 0, 24, 20, format="2^%d", key="fc_offset", bind="query-params")
+    power = _offset()
     case, much, wrong = _in_float32(name, other, power)
     from lipviz.falsehoods import PICTURES
 
