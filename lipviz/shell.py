@@ -18,6 +18,7 @@ PAGES = HERE.parent / "pages"
 HEAVY = (
     *("numpy", "pandas", "pyarrow", "plotly.graph_objects", "plotly.subplots", "torch", "PIL.Image"),
     *("lipviz.pictures", "lipviz.samples", "lipviz.figures", "lipviz.figures_spectra", "lipviz.figures_condition"),
+    *("lipviz.falsehoods", "lipviz.falsehoods_words", "lipviz.figures_false"),
     *("lipviz.playground", "lipviz.worker", "lipviz.condition", "lipviz.lessons", "lipviz.history", "lipviz.jobs"),
     *("lipviz.protocols", "lipviz.published", "lipviz.standings"),
 )
@@ -31,7 +32,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "discs.py": "Gershgorin discs",
         "playground.py": "Playground",
     },
-    "Look": {"spectra.py": "Spectra", "radii.py": "Certified radii"},
+    "Look": {"spectra.py": "Spectra", "radii.py": "Certified radii", "false.py": "False certificates"},
     "Do": {"train.py": "Train", "certify.py": "Certify an image"},
     "Compare": {"compare.py": "Compare"},
 }

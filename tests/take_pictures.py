@@ -31,6 +31,7 @@ MOVED = {
     "radii": "[data-testid=stSlider] input",
     "certify": "[data-testid=stSlider] input",
     "compare": ".lv [role=slider]",
+    "false": "[data-testid=stSlider] input",
 }
 
 
