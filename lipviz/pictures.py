@@ -129,6 +129,19 @@ def _descend(
     return torch.cat(found)
 
 
+def equal_noise(pixels: Float64[np.ndarray, "c h w"], size: float, seed: int = 0) -> Float64[np.ndarray, "c h w"]:
+    """The picture, in [0, 1], with noise of l2 norm `size` after clipping, or as near to that as clipping allows."""
+    noise = np.random.default_rng(seed).standard_normal(pixels.shape)
+    low, high = 0.0, 1.0
+    while np.linalg.norm((pixels + high * noise).clip(0, 1) - pixels) < size and high < 1e6:
+        low, high = high, 2 * high
+    for _ in range(60):  # the norm grows with the factor
+        middle = (low + high) / 2
+        short = np.linalg.norm((pixels + middle * noise).clip(0, 1) - pixels) < size
+        low, high = (middle, high) if short else (low, middle)
+    return (pixels + low * noise).clip(0, 1)
+
+
 def _changed(x: Tensor, change: Tensor, size: float) -> Tensor:
     return (x + change * (size / change.norm())).clamp(0, 1)
 

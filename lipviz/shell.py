@@ -17,7 +17,15 @@ PAGES = HERE.parent / "pages"
 # what pages import, apart from streamlit itself; the libraries first
 HEAVY = (
     *("numpy", "pandas", "pyarrow", "plotly.graph_objects", "plotly.subplots", "torch", "PIL.Image"),
-    *("lipviz.pictures", "lipviz.samples", "lipviz.figures", "lipviz.figures_spectra", "lipviz.figures_condition"),
+    *(
+        "lipviz.pictures",
+        "lipviz.tries",
+        "lipviz.batch",
+        "lipviz.samples",
+        "lipviz.figures",
+        "lipviz.figures_spectra",
+        "lipviz.figures_condition",
+    ),
     *("lipviz.playground", "lipviz.worker", "lipviz.condition", "lipviz.lessons", "lipviz.history", "lipviz.jobs"),
 )
 
