@@ -62,8 +62,10 @@ class Tries:
 
     def __add__(self, more: "Tries") -> "Tries":
         """These attempts and more of them."""
-        arrays = (np.concatenate([getattr(self, k), getattr(more, k)]) for k in ("size", "margin", "under"))
-        return Tries(*arrays, smaller(self.best, more.best), (self.below + more.below)[:KEPT])
+        size, margin, under = (
+            np.concatenate([getattr(self, k), getattr(more, k)]) for k in ("size", "margin", "under")
+        )
+        return Tries(size, margin, under, smaller(self.best, more.best), (self.below + more.below)[:KEPT])
 
 
 def smaller(a: Point | None, b: Point | None) -> Point | None:

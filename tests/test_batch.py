@@ -44,7 +44,7 @@ def test_files_and_zips_are_listed_with_their_folders_and_without_clutter():
         "win\\c.png": png(3),
     }
     found = batch.listing([("x.zip", packed(members))])
-    assert [file.name for file in found.files] == ["photos/a.png", "photos/deep/b.PNG", "win/c.png"]
+    assert [file.name for file in found.files] == ["photos/a.png", "photos/deep/b.PNG", "win\\c.png"]
     assert not found.faults and "notes.txt" in found.notes[0] and "a.png" not in found.notes[0]
     two = batch.listing([("x.zip", packed({"a.png": png(1)})), ("b.png", png(2))])
     assert [file.name for file in two.files] == ["x.zip/a.png", "b.png"]

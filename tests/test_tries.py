@@ -44,7 +44,7 @@ def test_attempts_break_the_answer_outside_the_radius_and_never_below_the_floor(
     x = torch.tensor(best.pixels)[None]
     label = int(certified.frozen(x).argmax())
     assert label == best.label != tries.Target(certified, pixels).y
-    assert 0 <= best.pixels.min() and best.pixels.max() <= 1
+    assert best.pixels.min() >= 0 and best.pixels.max() <= 1
     assert best.size == pytest.approx(np.linalg.norm(best.pixels - pixels / 255))
     # the very first step back towards the picture holds: it was drawn back to the edge
     assert abs(best.margin) < 0.01 * float(certified(torch.tensor(pixels)[None]).margin)
@@ -89,6 +89,6 @@ def test_noise_of_equal_norm(size, pixels):
     x = pixels / 255
     noisy = pictures.equal_noise(x, size)
     assert np.linalg.norm(noisy - x) == pytest.approx(size, abs=1e-9)
-    assert 0 <= noisy.min() and noisy.max() <= 1
+    assert noisy.min() >= 0 and noisy.max() <= 1
     far = pictures.equal_noise(x, 1e9)
-    assert 0 <= far.min() and far.max() <= 1 and np.linalg.norm(far - x) > 3
+    assert far.min() >= 0 and far.max() <= 1 and np.linalg.norm(far - x) > 3
