@@ -35,6 +35,7 @@ class Answer:
         margin: its logit minus the largest other one.
         radius: certified, l2, pixels in [0, 1].
         constant: proven Lipschitz bound of the network up to its last layer.
+        sample: whether the picture is one that comes with the app, and no visitor's own.
     """
 
     run: Run
@@ -44,6 +45,7 @@ class Answer:
     margin: float
     radius: float
     constant: float
+    sample: bool = False
 
 
 @dataclass(frozen=True, eq=False)

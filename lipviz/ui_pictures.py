@@ -5,6 +5,7 @@ Only streamlit is imported at the top: a page shows its title first, and torch c
 
 import html
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -74,19 +75,31 @@ _QUIET: dict[str, Any] = {"label_visibility": "collapsed", "wrap": True, "bind":
 
 def answer(run: "Run", picture: Callable[[tuple[int, ...]], "Picture"]) -> "Answer":
     """What the run's network says about the picture, certified."""
-    from lipviz import pictures
+    from lipviz import pictures, samples
 
-    return pictures.answer(run, certifier(run), picture(run.spec.input_shape))
+    found = pictures.answer(run, certifier(run), picture(run.spec.input_shape))
+    return replace(found, sample=getattr(picture, "func", None) is samples.load)
 
 
 def walk(answer: "Answer", way: str, sizes: Sequence[float] = SIZES) -> "Walk":
-    """The picture of the answer changed by each size, one way out; kept for this session only, as the picture is."""
-    return _walk(str(answer.run.folder), answer.margin, answer.pixels, way, tuple(sizes))
+    """The picture of the answer changed by each size, one way out."""
+    kept = _walk_of_all if answer.sample else _walk_of_one
+    return kept(str(answer.run.folder), answer.margin, answer.pixels, way, tuple(sizes))
+
+
+@st.cache_data(max_entries=32, show_spinner="Changing the picture step by step ...")
+def _walk_of_all(folder: str, margin: float, pixels: "NDArray", way: str, sizes: tuple[float, ...]) -> "Walk":
+    """Of a sample: kept for all visitors."""
+    return _walk(folder, pixels, way, sizes)
 
 
 @st.cache_data(scope="session", max_entries=32, show_spinner="Changing the picture step by step ...")
-def _walk(folder: str, margin: float, pixels: "NDArray", way: str, sizes: tuple[float, ...]) -> "Walk":
-    """`margin` is here to tell a network from what it was before more training."""
+def _walk_of_one(folder: str, margin: float, pixels: "NDArray", way: str, sizes: tuple[float, ...]) -> "Walk":
+    """Of a visitor's own picture: kept for this session only; `margin` tells a network from what it was before."""
+    return _walk(folder, pixels, way, sizes)
+
+
+def _walk(folder: str, pixels: "NDArray", way: str, sizes: tuple[float, ...]) -> "Walk":
     from lipviz.pictures import walk
     from lipviz.runs import load
 
@@ -152,9 +165,11 @@ def cards(answers: Sequence["Answer"]) -> None:
 
 def stable(answers: Sequence["Answer"]) -> None:
     """What the certificates do not say, and what was done to the picture."""
-    for classes in dict.fromkeys(answer.run.classes for answer in answers):
-        st.markdown(f"The model only knows these {len(classes)} classes: {literal(listed(classes))}.")
-    st.markdown("The certificate says that the answer is stable, not that it is right.")
+    known = [
+        f"The model only knows these {len(classes)} classes: {literal(listed(classes))}."
+        for classes in dict.fromkeys(answer.run.classes for answer in answers)
+    ]
+    st.markdown(f"{' '.join(known)} The certificate says that the answer is stable, not that it is right.")
     st.caption(" ".join(dict.fromkeys(note for answer in answers for note in answer.notes)))
 
 
@@ -219,7 +234,9 @@ def compare(
     ]
     if noise:
         figures.append(picture(noise[0], f"Noise of size {size}: {noise[1]}"))
-    columns = "repeat(auto-fit, minmax(min(6.5rem, 30%), 1fr))"
+    # three stand side by side anywhere; four do where there is room for them, else two and two
+    four = "repeat(auto-fit, minmax(clamp(6rem, (28rem - 100%) * 99, 45%), 1fr))"
+    columns = four if noise else "repeat(3, minmax(0, 1fr))"
     st.html(f'<div style="display: grid; grid-template-columns: {columns}; gap: 0.75rem">{"".join(figures)}</div>')
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from lipviz import ui_pictures
 from lipviz.ui import certifier, literal
-from lipviz.ui_pictures import SIZES
+from lipviz.ui_pictures import SIZES, STEPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,15 +26,25 @@ PICTURES = 100  # for which attempts are kept, each with each network
 def walked(answer: "Answer") -> "Tries":
     """The walk to the nearest class as one more search: its points checked against the line, its break drawn back."""
     steps = ui_pictures.walk(answer, "nearest class").pixels
-    return _walked(str(answer.run.folder), answer.margin, answer.pixels, steps)
+    kept = _walked_of_all if answer.sample else _walked_of_one
+    return kept(str(answer.run.folder), answer.margin, answer.pixels, steps)
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _walked_of_all(folder: str, margin: float, pixels: "NDArray", _steps: "NDArray") -> "Tries":
+    return _walked(folder, pixels, _steps)
 
 
 @st.cache_data(scope="session", max_entries=32, show_spinner=False)
-def _walked(folder: str, margin: float, pixels: "NDArray", _steps: "NDArray") -> "Tries":
+def _walked_of_one(folder: str, margin: float, pixels: "NDArray", _steps: "NDArray") -> "Tries":
+    return _walked(folder, pixels, _steps)
+
+
+def _walked(folder: str, pixels: "NDArray", steps: "NDArray") -> "Tries":
     from lipviz.runs import load
     from lipviz.tries import walked
 
-    return walked(certifier(load(folder)), pixels, _steps)
+    return walked(certifier(load(folder)), pixels, steps)
 
 
 def kept(answer: "Answer") -> "Tries":
@@ -129,6 +139,28 @@ def comparison(answers: Sequence["Answer"]) -> str:
     return (
         f"{' '.join(sentences)} These are the smallest breaks found by {by}; nearer ones may exist, outside the radii."
     )
+
+
+def telling(answers: Sequence["Answer"]) -> int | None:
+    """The first of `STEPS` at which a plain network is broken and another certified; None where there is none."""
+    walks = [ui_pictures.walk(answer, "nearest class") for answer in answers]
+    for step in range(1, len(SIZES)):
+        states = {
+            (answer.run.spec.layer == "plain", bool(walk.label[step] != walk.label[0]), walk.size[step] < answer.radius)
+            for answer, walk in zip(answers, walks, strict=True)
+        }
+        if {(True, True, False), (False, False, True)} <= states:
+            return step
+    return None
+
+
+def go_there(answers: Sequence["Answer"]) -> None:
+    """A button that sets the size to the one that tells the networks apart."""
+    if (step := telling(answers)) is not None:
+        k = STEPS[step]
+        words = f"Set the size to {k}/255: the plain network broken, the other certified"
+        state = {"ci_eps": k, "ci_way": "nearest class"}
+        st.button(words, key="ci_there", on_click=st.session_state.update, args=(state,), wrap=True)
 
 
 def size_of(size: float) -> str:

@@ -54,6 +54,7 @@ with right:
 with above:
     ui_walks.verdicts(answers, walks, step)
     st.markdown(ui_tries.comparison(answers))
+    ui_tries.go_there(answers)
     ui_tries.report(answers)
 with ui_page.part("notice"):
     ui.notice(ui_walks.notice(rows, step, way))

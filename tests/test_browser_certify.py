@@ -61,6 +61,9 @@ def test_own_photo_breaks_the_plain_network_and_not_the_certified_one(visit):
     settled(page)
     said = re.search(r"cifar10-plain falls at size ([\d.]+), ([\d.]+) times smaller than ([\d.]+)", text(page))
     assert said and float(said[1]) < float(said[3])
+    page.get_by_role("button", name=re.compile("the plain network broken, the other certified")).click()
+    page.get_by_text(", as it must: ").first.wait_for()
+    settled(page)
     verdict = page.locator(".st-key-ci_verdict").inner_text()
     assert re.search(r"cifar10-sll says \w+, as it must: \S+ is inside the certified radius", verdict), verdict
     assert re.search(r"Broken\s+cifar10-plain says \w+ instead of", verdict), verdict

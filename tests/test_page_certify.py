@@ -75,6 +75,14 @@ def test_it_opens_with_a_constrained_and_the_plain_network_and_says_where_each_f
     assert float(ratio) == pytest.approx(expected, rel=0.02) and float(ratio) >= 1
 
 
+def test_the_size_that_tells_the_networks_apart_is_a_press_away(folder, monkeypatch):
+    monkeypatch.setattr(ui_tries, "telling", lambda answers: ui_pictures.STEPS.index(63))
+    at = opened("certify", ci_way="random noise")
+    at.button(key="ci_there").click().run()
+    assert at.select_slider(key="ci_eps").value == 63
+    assert at.segmented_control(key="ci_way").value == "nearest class"
+
+
 def test_attempts_are_counted_kept_and_drawn(folder):
     at = opened("certify", ci_eps="9/255")
     assert "No attempts yet" in words(at)
