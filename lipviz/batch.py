@@ -158,7 +158,8 @@ def summary(rows: Sequence[Row], faults: Sequence[str]) -> list[str]:
             f"({times:,} times)."
         )
     if faults:
-        sentences.append(f"{len(faults):,} could not be read, and are named below.")
+        are = "is" if len(faults) == 1 else "are"
+        sentences.append(f"{len(faults):,} could not be read and {are} named below.")
     return sentences
 
 

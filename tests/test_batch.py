@@ -117,7 +117,5 @@ def test_five_thousand_fit_and_more_are_said(monkeypatch):
 
 def test_nothing_readable_gives_no_rows(certified):
     rows, faults = batch.certify(*certified, batch.listing([("a.png", b"x"), ("b.png", b"")]).files)
-    assert (
-        not rows and len(faults) == 2 and batch.summary(rows, faults) == ["2 could not be read, and are named below."]
-    )
+    assert not rows and len(faults) == 2 and batch.summary(rows, faults) == ["2 could not be read and are named below."]
     assert batch.as_csv(rows, faults).count("\n") == 3

@@ -1,10 +1,12 @@
 """Certify an image: attempts that are kept, verdicts, noise of equal norm, several pictures at once, a false proof."""
 
+import csv
 import io
 import re
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +83,40 @@ def test_the_size_that_tells_the_networks_apart_is_a_press_away(folder, monkeypa
     at.button(key="ci_there").click().run()
     assert at.select_slider(key="ci_eps").value == 63
     assert at.segmented_control(key="ci_way").value == "nearest class"
+
+
+def test_the_first_size_at_which_the_plain_network_is_broken_and_the_other_certified(folder, monkeypatch):
+    answers = [ui_pictures.answer(runs.load(folder / name), sample) for name in ("digits-aol", "digits-plain")]
+    count = len(ui_pictures.SIZES)
+    sizes, holds = np.array(ui_pictures.SIZES), np.zeros(count, np.int64)
+    falls = holds.copy()
+    falls[8:] = 1
+    fake = dict(pixels=np.zeros((count, 1, 8, 8)), size=sizes, margin=sizes)
+    walks = {"aol": pictures.Walk(label=holds, **fake), "plain": pictures.Walk(label=falls, **fake)}
+    monkeypatch.setattr(ui_pictures, "walk", lambda answer, way: walks[answer.run.spec.layer])
+    for radius, step in ((sizes[8] + 1e-6, 8), (sizes[8], None), (9.0, 8), (0.0, None)):
+        pair = [replace(answers[0], radius=radius), replace(answers[1], radius=0.001)]
+        assert ui_tries.telling(pair) == step
+    assert ui_tries.telling(answers[:1]) is None and ui_tries.telling([]) is None
+
+
+def test_the_data_of_the_page_hold_walks_attempts_and_breaks(folder, monkeypatch):
+    answer = ui_pictures.answer(runs.load(folder / "digits-aol"), sample)
+    certifier = ui.certifier(answer.run)
+    walk = pictures.walk(certifier, answer.pixels, "nearest class", ui_pictures.SIZES)
+    found = tries.attempts(certifier, answer.pixels, 0, 4)
+    monkeypatch.setattr(ui_walks, "kept", lambda answer: found)
+    monkeypatch.setattr(ui_walks, "best", lambda answer: found.best)
+    rows = list(csv.DictReader(io.StringIO(ui_walks.csv([answer], [walk]))))
+    assert [row["found_by"] for row in rows[-5:]] == [
+        "attempt 0",
+        "attempt 1",
+        "attempt 2",
+        "attempt 3",
+        "smallest break",
+    ]
+    assert len(rows) == len(walk.size) + 5 and float(rows[-1]["size"]) == found.best.size
+    assert [float(row["margin"]) for row in rows[-5:-1]] == found.margin.tolist()
 
 
 def test_attempts_are_counted_kept_and_drawn(folder):
