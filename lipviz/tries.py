@@ -96,6 +96,10 @@ class Target:
         """The smallest margin that the proof allows at each size."""
         return (self.gap - size[:, None] * _ROUNDING * self.slope).amin(1)
 
+    def aim(self, number: int) -> list[int]:
+        """The classes that an attempt goes for: all, or one of them, the closest first."""
+        return self.nearest if number % 2 == 0 else [self.nearest[(number // 2) % len(self.nearest)]]
+
     def margin(self, s: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
         """Logit of the answer minus the largest other one."""
         return s[:, self.y] - s[:, self.others].amax(1)
@@ -175,7 +179,7 @@ def _search(target: Target, numbers: Sequence[int]) -> tuple[Float[Tensor, "n c 
     noise = torch.cat([torch.randn(x.shape, generator=_seeded(k), dtype=torch.float64) for k in numbers])
     aim = torch.full((len(numbers), target.classes), -math.inf, dtype=torch.float64)
     for row, k in enumerate(numbers):
-        aim[row, target.nearest if k % 2 == 0 else target.nearest[(k // 2) % len(target.nearest)]] = 0.0
+        aim[row, target.aim(k)] = 0.0
     eps: Tensor | None = None
     z = _stepped(x, noise, torch.full((len(numbers),), min(max(target.radius, 1e-3), 1.0)).double())
     best, lowest = z.clone(), z.clone()

@@ -39,6 +39,7 @@ def test_files_and_zips_are_listed_with_their_folders_and_without_clutter():
         "photos/deep/b.PNG": png(2),
         "photos/": b"",
         "__MACOSX/photos/._a.png": b"x",
+        "__MACOSX/photos/icon.png": b"x",
         "photos/.hidden.png": b"x",
         "notes.txt": b"hello",
         "win\\c.png": png(3),

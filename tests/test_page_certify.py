@@ -140,6 +140,16 @@ def test_attempts_are_counted_kept_and_drawn(folder):
     assert not at.error
 
 
+def test_attempts_belong_to_one_picture_and_one_state_of_one_network(folder):
+    answer = ui_pictures.answer(runs.load(folder / "digits-aol"), sample)
+    others = [
+        replace(answer, pixels=answer.pixels ^ 1),
+        replace(answer, margin=answer.margin + 1),
+        replace(answer, run=runs.load(folder / "digits-plain")),
+    ]
+    assert len({ui_tries._name(a) for a in (answer, *others)}) == 4
+
+
 def test_noise_of_the_same_size_stands_beside_the_change(folder):
     at = opened("certify")
     [body] = [block.proto.body for block in at.get("html") if "Difference" in block.proto.body]

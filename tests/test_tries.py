@@ -53,6 +53,32 @@ def test_attempts_break_the_answer_outside_the_radius_and_never_below_the_floor(
     assert by_walk.best and best.size < 1.02 * by_walk.best.size <= 1.02 * walk.size[walk.label != walk.label[0]][0]
 
 
+def test_a_break_is_drawn_back_to_where_it_begins(certified, pixels):
+    target = tries.Target(certified, pixels)
+    far = torch.tensor(pictures.walk(certified, pixels, "nearest class", [0.0, 2.0]).pixels[1:])
+    [there], _ = target.check(far)
+    near = target.shortened(far)
+    [begins], _ = target.check(near)
+    [before], _ = target.check(target.x + (near - target.x) * (1 - there.size / begins.size * 2.0**-12 * 1.01))
+    assert begins.label != target.y == before.label and begins.size < there.size
+
+
+def test_attempts_take_aim_at_all_classes_and_at_each(certified, pixels):
+    target = tries.Target(certified, pixels)
+    s = certified(torch.tensor(pixels)[None]).logits[0]
+    order = [j for j in s.argsort(descending=True).tolist() if j != target.y]
+    assert [target.aim(k) for k in (0, 2)] == [order, order]
+    assert [target.aim(k) for k in range(1, 21, 2)] == [[j] for j in (*order, order[0])]
+
+
+def test_a_point_below_the_line_counts_though_its_answer_is_the_same(certified, pixels):
+    certified.body /= 50
+    target = tries.Target(certified, pixels)
+    walk = pictures.walk(certified, pixels, "nearest class", [0.0, 0.05])
+    points, under = target.check(torch.tensor(walk.pixels))
+    assert [point.label for point in points] == [target.y] * 2 and under.tolist() == [False, True]
+
+
 def test_an_attempt_can_be_made_again_and_is_not_another(certified, pixels):
     once, alone = tries.attempts(certified, pixels, 0, 4), tries.attempts(certified, pixels, 2, 2)
     np.testing.assert_allclose(once.size[2:], alone.size, rtol=1e-9)
