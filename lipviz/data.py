@@ -4,25 +4,25 @@ Images stay uint8 until `as_float` turns them into [0, 1], the unit of every rad
 """
 
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 from torch import Tensor
 
-from lipviz.images import EXTENSIONS, MAX_BYTES, ImageError, Picture, fit, open_picture
+from lipviz import archives
+from lipviz.archives import MAX_UNPACKED
+from lipviz.images import ImageError, Picture, fit, open_picture
 
 TOYS = ("moons", "circles", "spirals")
 NAMES = (*TOYS, "digits")
 DOWNLOADS = ("mnist", "cifar10")
 MAX_PICTURES = 200_000
-MAX_UNPACKED = 4 * 2**30  # bytes of all members of a zip
 
 Shape = tuple[int, int, int]
 _Read = Callable[[str], bytes | Path]
@@ -214,35 +214,14 @@ def _opened(path: Path) -> Iterator[tuple[list[str], _Read]]:
         return
     if not path.exists():
         raise ValueError(f"There is nothing called {path.name}: expected a folder or a zip of pictures.")
-    try:
-        archive = zipfile.ZipFile(path)
-    except Exception:  # a broken zip makes the library raise nearly anything
-        raise ValueError(f"{path.name} is neither a folder nor a zip that can be opened.") from None
-    with archive:
-        members = archive.infolist()
-        if any(member.flag_bits & 1 for member in members):
-            raise ValueError(f"{path.name} is encrypted: pack it again without a password.")
-        if sum(member.file_size for member in members) > MAX_UNPACKED:
-            raise ValueError(f"{path.name} holds more than {MAX_UNPACKED // 2**30} GB: use a folder instead.")
-        yield [member.filename for member in members], lambda name: _member(archive, name)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """At most one byte more than a picture may have: what a zip says about its sizes is not trusted."""
-    try:
-        # The decoders of other methods cannot be told to stop at a length.
-        if archive.getinfo(name).compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            with archive.open(name) as file:
-                return file.read(MAX_BYTES + 1)
-    except Exception:
-        raise ImageError(f"{name} is damaged inside the zip: pack it again.") from None
-    raise ImageError(f"{name} is packed in a rare way: pack it again as an ordinary (deflated) zip.")
+    with archives.open_zip(path, path.name, MAX_UNPACKED, "neither a folder nor a zip") as archive:
+        yield archive.namelist(), lambda name: archives.member(archive, name)
 
 
 def _places(names: list[str], where: str) -> dict[str, tuple[str, str]]:
     """Name -> (train, test or "", class) of every picture, in sorted order; "" where the split is ours."""
-    paths = {name: PurePosixPath(name.replace("\\", "/")).parts for name in sorted(names)}
-    paths = {name: path for name, path in paths.items() if len(path) > 1 and _is_picture(path)}
+    paths = {name: archives.parts(name) for name in sorted(names)}
+    paths = {name: path for name, path in paths.items() if len(path) > 1 and archives.is_picture(path)}
     if len(paths) > MAX_PICTURES:
         raise ValueError(f"{where} has {len(paths)} pictures, at most {MAX_PICTURES} fit: choose fewer.")
     while len({path[0] for path in paths.values()}) == 1 and any(len(path) > 2 for path in paths.values()):
@@ -255,11 +234,6 @@ def _places(names: list[str], where: str) -> dict[str, tuple[str, str]]:
     if not any(path[0] == "test" for path in paths.values()):
         raise ValueError(f"{where} has a folder train beside others but none called test: rename one.")
     return {n: (p[0], p[1]) for n, p in paths.items() if p[0] in ("train", "test") and len(p) > 2}
-
-
-def _is_picture(path: tuple[str, ...]) -> bool:
-    shown = not any(part.startswith(".") or part == "__MACOSX" for part in path)
-    return shown and path[-1].rpartition(".")[2].lower() in EXTENSIONS
 
 
 def _arrays(names: list[str], read: _Read, shape: Shape | None) -> tuple[dict[str, np.ndarray], list[str]]:

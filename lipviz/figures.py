@@ -128,18 +128,29 @@ def margin_line(
     dark: bool = False,
     found: str = "smallest margin an attack found",
     size: float | None = None,
+    proof: tuple[ArrayLike, ArrayLike] | None = None,
+    tried: tuple[ArrayLike, ArrayLike] | None = None,
+    broken: tuple[float, float] | None = None,
 ) -> go.Figure:
     """The proof and the attack: margins found at perturbation sizes `radii`, above the line down to `radius`.
 
-    The first entry of `margins` is the margin of the unchanged image, at size 0. `found` names the margins, and
-    `size` is marked on the axis.
+    Args:
+        radii: sizes of the change, the first is 0.
+        margins: there; the first is that of the unchanged image.
+        radius: certified.
+        dark: whether the page is.
+        found: what the margins are called.
+        size: marked on the axis.
+        proof: (sizes, smallest margins that the proof allows); the straight line to `radius` where it is missing.
+        tried: (sizes, margins) of the best points of attempts.
+        broken: (size, margin) of the smallest break.
     """
     x, y = np.asarray(radii, dtype=float), np.asarray(margins, dtype=float)
     palette, end = DARK if dark else LIGHT, max(float(x.max()), 1.3 * radius)
     fig = figure(dark, 380, "size of the perturbation (l2, pixels in [0, 1])", "margin of the prediction")
     fig.add_scatter(
-        x=[0.0, radius],
-        y=[y[0], 0.0],
+        x=[0.0, radius] if proof is None else np.asarray(proof[0]),
+        y=[y[0], 0.0] if proof is None else np.asarray(proof[1]),
         name="certified: never below",
         mode="lines",
         fill="tozeroy",
@@ -156,6 +167,20 @@ def margin_line(
         marker={"symbol": "triangle-down", "size": 8},
         hovertemplate="size %{x:.3f}: margin %{y:.3g}<extra></extra>",
     )
+    for points, name, symbol, colour, width in (
+        (tried, "best point of each attempt", "circle-open", INK[dark].text, 7),
+        (broken and ([broken[0]], [broken[1]]), "smallest break found", "star", palette[4], 14),
+    ):
+        if points is not None and len(np.asarray(points[0])):
+            fig.add_scatter(
+                x=np.asarray(points[0]),
+                y=np.asarray(points[1]),
+                name=name,
+                mode="markers",
+                marker={"symbol": symbol, "color": colour, "size": width},
+                hovertemplate="size %{x:.3f}: margin %{y:.3g}<extra></extra>",
+            )
+            end = max(end, float(np.max(points[0])))
     rules(fig, [(radius, f"certified radius {radius:.3g}", "dash", palette[0])])
     if radius < end / 2:  # there is room on the right, and a small radius has none on the left
         fig.update_annotations(xanchor="left")

@@ -35,6 +35,7 @@ class Answer:
         margin: its logit minus the largest other one.
         radius: certified, l2, pixels in [0, 1].
         constant: proven Lipschitz bound of the network up to its last layer.
+        sample: whether the picture is one that comes with the app, and no visitor's own.
     """
 
     run: Run
@@ -44,6 +45,7 @@ class Answer:
     margin: float
     radius: float
     constant: float
+    sample: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,19 @@ def _descend(
             z = _changed(x, z.detach() - x - g * (size / g.norm()), size)
         found.append(z.detach())
     return torch.cat(found)
+
+
+def equal_noise(pixels: Float64[np.ndarray, "c h w"], size: float, seed: int = 0) -> Float64[np.ndarray, "c h w"]:
+    """The picture, in [0, 1], with noise of l2 norm `size` after clipping, or as near to that as clipping allows."""
+    noise = np.random.default_rng(seed).standard_normal(pixels.shape)
+    low, high = 0.0, 1.0
+    while np.linalg.norm((pixels + high * noise).clip(0, 1) - pixels) < size and high < 1e6:
+        low, high = high, 2 * high
+    for _ in range(60):  # the norm grows with the factor
+        middle = (low + high) / 2
+        short = np.linalg.norm((pixels + middle * noise).clip(0, 1) - pixels) < size
+        low, high = (middle, high) if short else (low, middle)
+    return (pixels + low * noise).clip(0, 1)
 
 
 def _changed(x: Tensor, change: Tensor, size: float) -> Tensor:

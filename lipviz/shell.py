@@ -19,6 +19,7 @@ HEAVY = (
     *("numpy", "pandas", "pyarrow", "plotly.graph_objects", "plotly.subplots", "torch", "PIL.Image"),
     *("lipviz.pictures", "lipviz.samples", "lipviz.figures", "lipviz.figures_spectra", "lipviz.figures_condition"),
     *("lipviz.falsehoods", "lipviz.falsehoods_words", "lipviz.figures_false"),
+    *("lipviz.tries", "lipviz.batch"),
     *("lipviz.playground", "lipviz.worker", "lipviz.condition", "lipviz.lessons", "lipviz.history", "lipviz.jobs"),
     *("lipviz.protocols", "lipviz.published", "lipviz.standings"),
 )

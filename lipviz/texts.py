@@ -57,9 +57,13 @@ CERTIFY = (
     """
 #### What the picture proves
 
-The straight line is the proof: the margin of the answer cannot fall faster than the line, whatever is done to the
-picture. The curve is what really happened to the margin on one way out. It may touch the line but never cross it. Where
-the line meets zero the proof ends: that size is the certified radius. Where the curve meets zero the answer changed.
+The line is the proof: the margin of the answer cannot fall faster than the line, whatever is done to the picture. The
+curve is what really happened to the margin on one way out. It may touch the line but never cross it. Where the line
+meets zero the proof ends: that size is the certified radius. Where the curve meets zero the answer changed.
+
+**Try harder** starts more searches, each from its own random point, and marks the best point of each. A point below
+the line would be a mistake in the proof or in this program. The smallest break found is an upper limit of what the
+network stands: the true limit lies between the radius and that break.
 
 Certified means stable, not right: a network may be sure of a wrong answer, and a picture of something that it does not
 know gets an answer, and a radius, all the same.
@@ -72,11 +76,10 @@ $\\delta$,
 
 $$ m(x + \\delta) \\ge m(x) - L \\, \\lVert w_y - w_j \\rVert \\, \\lVert \\delta \\rVert_2 , $$
 
-so the answer stands while $\\lVert \\delta \\rVert_2 < m(x) / (L \\lVert w_y - w_j \\rVert)$ for every $j$. With rows
-of
-norm 1, $\\lVert w_y - w_j \\rVert \\le \\sqrt 2$ for orthogonal rows and at most $2$. $L$ is the product of the
-proved bounds
-of all layers but the last.
+and the line in the picture is the smallest of these over all $j$. The answer stands while
+$\\lVert \\delta \\rVert_2 < m(x) / (L \\lVert w_y - w_j \\rVert)$ for every $j$. With
+rows of norm 1, $\\lVert w_y - w_j \\rVert \\le \\sqrt 2$ for orthogonal rows and at most $2$. $L$ is the product of
+the proved bounds of all layers but the last.
 
 Pixels lie in $[0, 1]$, $\\lVert \\delta \\rVert_2$ runs over all values of the picture, and clipping to $[0, 1]$ only
 makes a

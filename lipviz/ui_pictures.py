@@ -5,12 +5,14 @@ Only streamlit is imported at the top: a page shows its title first, and torch c
 
 import html
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lipviz.ui import all_runs, certifier, literal, preferred
+from lipviz import ui_batch
+from lipviz.ui import all_runs, certifier, data_name, literal, preferred
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,31 +33,41 @@ SIZES = tuple(step / 255 for step in STEPS)
 def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture"]:
     """A sample, an upload or the camera; returns what makes the picture for a given input shape."""
     from lipviz import samples
-    from lipviz.images import EXTENSIONS, MAX_BYTES, ImageError, open_picture
+    from lipviz.images import ImageError, open_picture
 
     # not in the address: a link must not ask for the camera
     source = st.segmented_control(
         "Picture", ("Sample", "Upload", "Camera"), default="Sample", required=True, key=f"{key}_from"
     )
-    name, file = default, None
-    if source == "Sample":
-        name = st.pills("Sample", samples.names(), default=default, required=True, key=f"{key}_sample", **_QUIET)
-    elif source == "Upload":
-        most = MAX_BYTES // 2**20
-        file = st.file_uploader("Your picture", EXTENSIONS, key=f"{key}_file", max_upload_size=most)
-    else:
-        file = st.camera_input("Your picture", key=f"{key}_camera", resolution="480p")
-    if source != "Sample":
-        st.caption("Your picture is kept in memory for this session, not stored.")
-    if file is not None:
-        try:
+    name, picture = default, None
+    try:
+        if source == "Sample":
+            name = st.pills("Sample", samples.names(), default=default, required=True, key=f"{key}_sample", **_QUIET)
+        elif source == "Upload":
+            picture = _uploaded(key)
+        elif file := st.camera_input("Your picture", key=f"{key}_camera", resolution="480p"):
             picture = open_picture(file.getvalue(), file.name)
-            return lambda shape: picture
-        except ImageError as error:
-            st.error(literal(str(error)))
+    except ImageError as error:
+        st.error(literal(str(error)))
     if source != "Sample":
-        st.caption(f"Until then, the sample {name}.")
+        st.caption("Your pictures are kept in memory for this session, not stored.")
+        if not picture:
+            st.caption(f"Until then, the sample {name}.")
+    if picture:
+        found = picture
+        return lambda shape: found
     return partial(samples.load, name)
+
+
+def _uploaded(key: str) -> "Picture | None":
+    """The one picture, or of several the one to show; raises ImageError."""
+    listing, many = ui_batch.uploaded(key)
+    if not listing:
+        return None
+    for fault in listing.faults:
+        st.error(literal(fault))
+    file = ui_batch.pick(listing, key) if many else listing.files[0]
+    return file.picture() if file else None
 
 
 _QUIET: dict[str, Any] = {"label_visibility": "collapsed", "wrap": True, "bind": "query-params"}
@@ -63,19 +75,31 @@ _QUIET: dict[str, Any] = {"label_visibility": "collapsed", "wrap": True, "bind":
 
 def answer(run: "Run", picture: Callable[[tuple[int, ...]], "Picture"]) -> "Answer":
     """What the run's network says about the picture, certified."""
-    from lipviz import pictures
+    from lipviz import pictures, samples
 
-    return pictures.answer(run, certifier(run), picture(run.spec.input_shape))
+    found = pictures.answer(run, certifier(run), picture(run.spec.input_shape))
+    return replace(found, sample=getattr(picture, "func", None) is samples.load)
 
 
 def walk(answer: "Answer", way: str, sizes: Sequence[float] = SIZES) -> "Walk":
-    """The picture of the answer changed by each size, one way out; kept for this session only, as the picture is."""
-    return _walk(str(answer.run.folder), answer.margin, answer.pixels, way, tuple(sizes))
+    """The picture of the answer changed by each size, one way out."""
+    kept = _walk_of_all if answer.sample else _walk_of_one
+    return kept(str(answer.run.folder), answer.margin, answer.pixels, way, tuple(sizes))
+
+
+@st.cache_data(max_entries=32, show_spinner="Changing the picture step by step ...")
+def _walk_of_all(folder: str, margin: float, pixels: "NDArray", way: str, sizes: tuple[float, ...]) -> "Walk":
+    """Of a sample: kept for all visitors."""
+    return _walk(folder, pixels, way, sizes)
 
 
 @st.cache_data(scope="session", max_entries=32, show_spinner="Changing the picture step by step ...")
-def _walk(folder: str, margin: float, pixels: "NDArray", way: str, sizes: tuple[float, ...]) -> "Walk":
-    """`margin` is here to tell a network from what it was before more training."""
+def _walk_of_one(folder: str, margin: float, pixels: "NDArray", way: str, sizes: tuple[float, ...]) -> "Walk":
+    """Of a visitor's own picture: kept for this session only; `margin` tells a network from what it was before."""
+    return _walk(folder, pixels, way, sizes)
+
+
+def _walk(folder: str, pixels: "NDArray", way: str, sizes: tuple[float, ...]) -> "Walk":
     from lipviz.pictures import walk
     from lipviz.runs import load
 
@@ -108,6 +132,17 @@ def picture(pixels: "NDArray", caption: str) -> str:
     )
 
 
+def side_by_side(found: Sequence["Run"]) -> list[str]:
+    """Names of the networks to open with: a constrained one and the plain one of the same data, if there are such."""
+    names = sorted({data_name(run) for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
+    for name in names:
+        first = {run.spec.layer: run.name for run in reversed(found) if data_name(run) == name}
+        held = [layer for layer in ("sll", "cayley", "aol", *first) if layer in first and layer != "plain"]
+        if held and "plain" in first:
+            return [first[held[0]], first["plain"]]
+    return preferred(found, ("sll", "cayley", "aol"))
+
+
 def verdict(radius: float) -> None:
     """The certificate as a chip: an icon and words, and a colour that says nothing on its own."""
     from lipviz.pictures import rounded_down
@@ -118,6 +153,24 @@ def verdict(radius: float) -> None:
         st.badge(f"Certified only to {rounded_down(radius)}", icon=":material/warning:", color="orange")
     else:
         st.badge("Not certified: radius 0", icon=":material/block:", color="red")
+
+
+def cards(answers: Sequence["Answer"]) -> None:
+    """A card for each network, two in a row."""
+    for start in range(0, len(answers), 2):
+        for place, answer in zip(st.columns(2), answers[start : start + 2], strict=False):
+            with place:
+                card(answer)
+
+
+def stable(answers: Sequence["Answer"]) -> None:
+    """What the certificates do not say, and what was done to the picture."""
+    known = [
+        f"The model only knows these {len(classes)} classes: {literal(listed(classes))}."
+        for classes in dict.fromkeys(answer.run.classes for answer in answers)
+    ]
+    st.markdown(f"{' '.join(known)} The certificate says that the answer is stable, not that it is right.")
+    st.caption(" ".join(dict.fromkeys(note for answer in answers for note in answer.notes)))
 
 
 def card(answer: "Answer") -> None:
@@ -162,81 +215,47 @@ def _numbers(answer: "Answer") -> str:
     return f"{text} Nothing held it down in training, so the proof is short."
 
 
-def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> list[dict[str, Any]]:
-    """A row for each network: what it answers to its own changed picture, and whether that was proven."""
-    from lipviz.pictures import class_name, rounded_down
-
-    rows = []
-    for answer, walk in zip(answers, walks, strict=True):
-        changed, inside = walk.label[step] != walk.label[0], walk.size[step] < answer.radius
-        meaning = {
-            (False, True): "same answer, as proven",
-            (False, False): "same answer, outside the proof",
-            (True, False): "other answer, outside the proof",
-            (True, True): "other answer inside the radius: please report this as a bug",
-        }[bool(changed), bool(inside)]
-        row: dict[str, Any] = {"network": answer.run.name, "answer now": class_name(answer.run, int(walk.label[step]))}
-        row |= {"what it means": meaning, "size after clipping": float(f"{walk.size[step]:.3f}")}
-        rows.append(row | {"certified radius": rounded_down(answer.radius)})
-    return rows
-
-
-def csv(answers: Sequence["Answer"], walks: Sequence["Walk"]) -> str:
-    """Size of the change, margin and answer of every step of every network's walk, one line each."""
-    from lipviz.pictures import class_name
-
-    lines = ["network,certified_radius,size,margin,answer"]
-    for answer, walk in zip(answers, walks, strict=True):
-        for size, margin, label in zip(walk.size, walk.margin, walk.label, strict=True):
-            name = '"' + class_name(answer.run, int(label)).replace('"', '""') + '"'
-            lines.append(f"{answer.run.name},{answer.radius!r},{float(size)!r},{float(margin)!r},{name}")
-    return "\n".join([*lines, ""])
-
-
-def notice(rows: Sequence[dict[str, Any]], step: int, way: str) -> str:
-    """What to look at, in the state the page is in."""
-    fallen = [literal(row["network"]) for row in rows if row["what it means"].startswith("other")]
-    kept = [literal(row["network"]) for row in rows if row["what it means"].startswith("same")]
-    if step == 0:
-        return "Nothing is changed yet. Move the slider until the first answer falls."
-    if all("as proven" in row["what it means"] for row in rows):
-        return "This size is inside every certified radius: no change of this size, of any kind, can alter an answer."
-    if fallen and kept:
-        lost, held = listed(fallen), listed(kept)
-        return f"{lost} changed the answer, {held} did not. Look at {fallen[0]} above: can you see the change?"
-    if fallen:
-        return "Outside the radius nothing is promised, and here the answer changed. Can you see why in the picture?"
-    if way == "random noise":
-        return "Outside the radius nothing is promised, but noise rarely finds the way. Try the nearest class."
-    return "Outside the radius nothing is promised; this search has found no other answer at this size."
-
-
 def strip(answer: "Answer", walk: "Walk", step: int) -> None:
     """The picture, the changed one and their difference, side by side."""
     from lipviz.pictures import class_name
 
-    before, after = walk.pixels[0], walk.pixels[step]
-    label = class_name(answer.run, int(walk.label[step]))
+    compare(answer, walk.pixels[step], f"{walk.size[step]:.3f}", class_name(answer.run, int(walk.label[step])))
+
+
+def compare(
+    answer: "Answer", after: "NDArray", size: str, label: str, noise: "tuple[NDArray, str] | None" = None
+) -> None:
+    """What the network sees, and what it answers: unchanged, changed, the difference, and with noise of that size."""
+    before = answer.pixels / 255
     figures = [
         picture(before, f"What it sees: {answer.label}"),
-        picture(after, f"Changed by {walk.size[step]:.3f}: {label}"),
+        picture(after, f"Changed by {size}: {label}"),
         picture(0.5 + 10 * (after - before), "Difference × 10, grey is none"),
     ]
-    st.html(f'<div style="display: flex; gap: 0.75rem">{"".join(figures)}</div>')
+    if noise:
+        figures.append(picture(noise[0], f"Noise of size {size}: {noise[1]}"))
+    # three stand side by side anywhere; four do where there is room for them, else two and two
+    four = "repeat(auto-fit, minmax(clamp(6rem, (28rem - 100%) * 99, 45%), 1fr))"
+    columns = four if noise else "repeat(3, minmax(0, 1fr))"
+    st.html(f'<div style="display: grid; grid-template-columns: {columns}; gap: 0.75rem">{"".join(figures)}</div>')
 
 
-def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
-    """The margin on the way out above the line of the proof."""
-    from lipviz import figures, ui
-    from lipviz.pictures import rounded_down
+def noise(answer: "Answer", size: float) -> "tuple[NDArray, str]":
+    """The picture with random noise of that l2 norm, and the answer to it."""
+    return _noise(str(answer.run.folder), answer.margin, answer.pixels, size)
 
-    radius = min(float(rounded_down(answer.radius)), 1e3)  # so that the figure never names a larger one
-    end = max(2.2 * answer.radius, 1.5 * walk.size[step], 0.05)
-    near = (walk.size <= end) | (walk.size <= walk.size[1])
-    found = "margin on the way to the nearest class" if way == "nearest class" else "margin with random noise"
-    figure = figures.margin_line(walk.size[near], walk.margin[near], radius, ui.dark(), found, walk.size[step])
-    alt = f"The margin stays above a straight line that falls from {answer.margin:.3g} to 0 at {radius}."
-    ui.show(figure, "margin", alt)
+
+@st.cache_data(scope="session", max_entries=64, show_spinner=False)
+def _noise(folder: str, margin: float, pixels: "NDArray", size: float) -> "tuple[NDArray, str]":
+    import torch
+
+    from lipviz.pictures import class_name, equal_noise
+    from lipviz.runs import load
+
+    run = load(folder)
+    changed = equal_noise(pixels / 255, size)
+    with torch.no_grad():
+        return changed, class_name(run, int(certifier(run).frozen(torch.tensor(changed)[None]).argmax()))
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

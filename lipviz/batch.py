@@ -1,0 +1,175 @@
+"""Many pictures at once: several files or zips to a table of certificates, in portions, with what was wrong by name."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from lipviz import archives
+from lipviz.certify import Certifier
+from lipviz.images import ImageError, Picture, fit, open_picture
+from lipviz.pictures import class_name, rounded_down
+from lipviz.runs import Run
+
+MOST = 5000  # pictures at once
+PORTION = 32  # certified between two steps of the progress line
+UNPACKED = 2**30  # bytes of all members of a zip
+SIZE = 36  # /255, the smallest at which the literature compares
+
+
+@dataclass(frozen=True)
+class File:
+    """A picture that can be read when its turn comes; `read` raises ImageError."""
+
+    name: str
+    read: Callable[[], bytes]
+
+    def picture(self) -> Picture:
+        """Its pixels; raises ImageError with a sentence that names the file."""
+        return open_picture(self.read(), self.name)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures among the uploaded files.
+
+    Attributes:
+        files: in order.
+        faults: a sentence for each file that could not be opened.
+        notes: a sentence about what was left out on purpose.
+    """
+
+    files: tuple[File, ...]
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one network says about one picture: the certificate, l2, pixels in [0, 1]."""
+
+    file: str
+    network: str
+    answer: str
+    margin: float
+    radius: float
+    notes: tuple[str, ...]
+
+    @property
+    def certified(self) -> bool:
+        """Whether no change of size `SIZE`/255 can alter the answer."""
+        return self.radius > SIZE / 255
+
+
+def is_zip(name: str) -> bool:
+    """Whether the name says so."""
+    return name.lower().endswith(".zip")
+
+
+def listing(uploads: Sequence[tuple[str, bytes]]) -> Listing:
+    """The pictures in uploaded files (name, content); zips are opened, with all their folders."""
+    files, faults, other = [], [], []
+    for name, content in uploads:
+        if not is_zip(name):
+            files.append(File(name, partial(_same, content)))
+            continue
+        try:
+            archive = archives.open_zip(content, name, UNPACKED)
+        except ValueError as error:
+            faults.append(str(error))
+            continue
+        inside = [member for member in archive.namelist() if not member.endswith(("/", "\\"))]
+        shown = [member for member in inside if not archives.is_hidden(archives.parts(member))]
+        pictures = [member for member in shown if archives.is_picture(archives.parts(member))]
+        other += sorted(set(shown) - set(pictures))
+        if not pictures:
+            faults.append(f"{name} holds no picture: expected files such as cat.png or photos/cat.jpg.")
+        before = f"{name}/" if len(uploads) > 1 else ""
+        files += [File(before + member, partial(archives.member, archive, member)) for member in pictures]
+    notes = []
+    if other:
+        notes.append(f"Left out, not pictures by their names: {_some(other)}.")
+    if len(files) > MOST:
+        notes.append(f"These are {len(files):,} pictures; the first {MOST:,} are certified, the most at once.")
+    return Listing(tuple(files[:MOST]), tuple(faults), tuple(notes))
+
+
+def _same(content: bytes) -> bytes:
+    return content
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def certify(run: Run, certifier: Certifier, files: Sequence[File]) -> tuple[list[Row], list[str]]:
+    """A row for each picture that can be read, certified in one batch in float64, a sentence for each other one."""
+    channels, height, width = certifier.input_shape
+    read, arrays, faults = [], [], []
+    for file in files:
+        try:
+            picture = file.picture()
+        except ImageError as error:
+            faults.append(str(error))
+            continue
+        pixels, notes = fit(picture, (channels, height, width))
+        read.append((file.name, (*picture.notes, *notes)))
+        arrays.append(pixels)
+    if not arrays:
+        return [], faults
+    found = certifier(torch.from_numpy(np.stack(arrays)), PORTION)
+    numbers = zip(read, found.label.tolist(), found.margin.tolist(), found.radius.tolist(), strict=True)
+    return [Row(name, run.name, class_name(run, k), m, r, notes) for (name, notes), k, m, r in numbers], faults
+
+
+def shown(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows of a table, rounded so that no radius claims more than is proven."""
+    return [
+        {
+            "file": row.file,
+            "network": row.network,
+            "answer": row.answer,
+            "margin": float(f"{row.margin:.3g}"),
+            "certified radius": rounded_down(row.radius),
+            f"certified at {SIZE}/255": "yes" if row.certified else "no",
+            "notes": " ".join(row.notes),
+        }
+        for row in rows
+    ]
+
+
+def summary(rows: Sequence[Row], faults: Sequence[str]) -> list[str]:
+    """A sentence for each network, and one for what could not be read."""
+    sentences = []
+    for network in dict.fromkeys(row.network for row in rows):
+        own = [row for row in rows if row.network == network]
+        middle = rounded_down(float(np.median([row.radius for row in own])))
+        [(often, times)] = Counter(row.answer for row in own).most_common(1)
+        sentences.append(
+            f"{network} certifies {sum(row.certified for row in own):,} of {len(own):,} pictures at {SIZE}/255 "
+            f"(l2, pixels in [0, 1]); the median radius is {middle}, and the answer given most often is {often} "
+            f"({times:,} times)."
+        )
+    if faults:
+        are = "is" if len(faults) == 1 else "are"
+        sentences.append(f"{len(faults):,} could not be read and {are} named below.")
+    return sentences
+
+
+def as_csv(rows: Sequence[Row], faults: Sequence[str]) -> str:
+    """Every row in full, then a line for each file that could not be read."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["file", "network", "answer", "margin", "radius_l2", f"certified_{SIZE}_255", "notes"])
+    for row in rows:
+        numbers = (repr(row.margin), repr(row.radius), "yes" if row.certified else "no")
+        lines.writerow([row.file, row.network, row.answer, *numbers, " ".join(row.notes)])
+    lines.writerows([["", "", "", "", "", "", fault] for fault in faults])
+    return text.getvalue()

@@ -1,0 +1,161 @@
+"""The picture on its way out: verdicts in words, what it looks like, its margin above the line of the proof, tables."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from lipviz import ui, ui_pictures
+from lipviz.ui import literal
+from lipviz.ui_pictures import STEPS, listed
+from lipviz.ui_tries import BUG, best, count, kept, line, size_of
+
+if TYPE_CHECKING:
+    from lipviz.pictures import Answer, Walk
+
+WAYS = ("nearest class", "random noise")
+
+
+def controls(answers: Sequence["Answer"]) -> tuple[str, int, int]:
+    """Which way out, which of `STEPS` on it, and through the eyes of which network."""
+    way = st.segmented_control("Towards", WAYS, default=WAYS[0], required=True, key="ci_way", bind="query-params")
+    eps = st.select_slider(
+        "Size of the change (l2 norm, pixels in [0, 1], before clipping)",
+        STEPS,
+        36,
+        lambda k: f"{k}/255",
+        "ci_eps",
+        bind="query-params",
+    )
+    shown = (names := [answer.run.name for answer in answers])[0]
+    if len(names) > 1:
+        shown = st.segmented_control("Seen by", names, default=shown, required=True, key="ci_seen", bind="query-params")
+    return way, STEPS.index(eps), names.index(shown)
+
+
+def verdicts(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> None:
+    """A line for each network: what it answers to its picture as it is changed now, and whether that was proven."""
+    for answer, walk in zip(answers, walks, strict=True):
+        icon, colour, badge, words = verdict(answer, walk, step)
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            st.badge(badge, icon=icon, color=colour)  # type: ignore[arg-type]
+            st.markdown(words, width="content")
+
+
+def verdict(answer: "Answer", walk: "Walk", step: int) -> tuple[str, str, str, str]:
+    """Icon, colour, badge and sentence for one network."""
+    from lipviz.pictures import class_name, rounded_down
+
+    size, first = float(walk.size[step]), literal(answer.label)
+    name, radius = literal(answer.run.name), f"the certified radius {rounded_down(answer.radius)}"
+    if size == 0:
+        return ":material/image:", "gray", "Unchanged", f"{name} says **{first}**."
+    if walk.label[step] == walk.label[0]:
+        if size < answer.radius:
+            words = f"{name} says **{first}**, as it must: {size:.3f} is inside {radius}."
+            return ":material/verified:", "green", "Certified", words
+        words = f"{name} still says **{first}**; {size:.3f} is outside {radius}, so this is not proven."
+        return ":material/help:", "orange", "Holds, not proven", words
+    now = literal(class_name(answer.run, int(walk.label[step])))
+    if size < answer.radius:
+        words = f"{name} says **{now}** instead of {first} inside {radius}. {BUG}."
+        return ":material/bug_report:", "red", "Must not be", words
+    words = f"{name} says **{now}** instead of {first}; {size:.3f} is outside {radius}."
+    return ":material/heart_broken:", "red", "Broken", words
+
+
+def pictures(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
+    """The picture unchanged, changed, their difference, noise of the same size; on request the smallest break."""
+    from lipviz.pictures import class_name
+
+    point, after, size = best(answer), walk.pixels[step], float(walk.size[step])
+    label = int(walk.label[step])
+    words = f"Show the smallest break found, {size_of(point.size)}" if point else "No break found yet"
+    broken = st.toggle(words, key="ci_break", disabled=point is None) and point
+    if point and broken:
+        after, size, label = point.pixels, point.size, point.label
+    noise = ui_pictures.noise(answer, size) if size > 0 and (broken or way == "nearest class") else None
+    shown = f"{size:.3f}" if size >= 0.01 else size_of(size)
+    ui_pictures.compare(answer, after, shown, class_name(answer.run, label), noise)
+
+
+def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> list[dict[str, Any]]:
+    """A row for each network: what it answers to its own changed picture, and whether that was proven."""
+    from lipviz.pictures import class_name, rounded_down
+
+    rows = []
+    for answer, walk in zip(answers, walks, strict=True):
+        changed, inside = walk.label[step] != walk.label[0], walk.size[step] < answer.radius
+        meaning = {
+            (False, True): "same answer, as proven",
+            (False, False): "same answer, outside the proof",
+            (True, False): "other answer, outside the proof",
+            (True, True): "other answer inside the radius: please report this as a bug",
+        }[bool(changed), bool(inside)]
+        row: dict[str, Any] = {"network": answer.run.name, "answer now": class_name(answer.run, int(walk.label[step]))}
+        row |= {"what it means": meaning, "size after clipping": float(f"{walk.size[step]:.3f}")}
+        rows.append(row | {"certified radius": rounded_down(answer.radius)})
+    return rows
+
+
+def csv(answers: Sequence["Answer"], walks: Sequence["Walk"]) -> str:
+    """Size, margin and answer of every step of every network's walk, then the best points of all attempts."""
+    from lipviz.pictures import class_name
+
+    lines = ["network,certified_radius,found_by,size,margin,answer"]
+
+    def add(answer: "Answer", by: str, size: float, margin: float, name: str) -> None:
+        quoted = '"' + name.replace('"', '""') + '"'
+        lines.append(f"{answer.run.name},{answer.radius!r},{by},{float(size)!r},{float(margin)!r},{quoted}")
+
+    for answer, walk in zip(answers, walks, strict=True):
+        for size, margin, label in zip(walk.size, walk.margin, walk.label, strict=True):
+            add(answer, "walk", size, margin, class_name(answer.run, int(label)))
+        for number, (size, margin) in enumerate(zip(kept(answer).size, kept(answer).margin, strict=True)):
+            add(answer, f"attempt {number}", size, margin, "")
+        if point := best(answer):
+            add(answer, "smallest break", point.size, point.margin, class_name(answer.run, point.label))
+    return "\n".join([*lines, ""])
+
+
+def notice(rows: Sequence[dict[str, Any]], step: int, way: str) -> str:
+    """What to look at, in the state the page is in."""
+    fallen = [literal(row["network"]) for row in rows if row["what it means"].startswith("other")]
+    kept = [literal(row["network"]) for row in rows if row["what it means"].startswith("same")]
+    if step == 0:
+        return "Nothing is changed yet. Move the slider until the first answer falls."
+    if all("as proven" in row["what it means"] for row in rows):
+        return "This size is inside every certified radius: no change of this size, of any kind, can alter an answer."
+    if fallen and kept:
+        lost, held = listed(fallen), listed(kept)
+        return f"{lost} changed the answer, {held} did not. Look at {fallen[0]} above: can you see the change?"
+    if fallen:
+        return "Outside the radius nothing is promised, and here the answer changed. Can you see why in the picture?"
+    if way == "random noise":
+        return "Outside the radius nothing is promised, but noise rarely finds the way. Try the nearest class."
+    return "Outside the radius nothing is promised; this search has found no other answer at this size."
+
+
+def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
+    """The margin on the way out above the line of the proof."""
+    from lipviz import figures
+    from lipviz.pictures import rounded_down
+
+    radius = min(float(rounded_down(answer.radius)), 1e3)  # so that the figure never names a larger one
+    tries, point = kept(answer), best(answer)
+    end = max(2.2 * radius, 1.5 * walk.size[step], 0.05, 1.05 * (point.size if point else 0.0))
+    near = (walk.size <= end) | (walk.size <= walk.size[1])
+    found = "margin on the way to the nearest class" if way == "nearest class" else "margin with random noise"
+    figure = figures.margin_line(
+        walk.size[near],
+        walk.margin[near],
+        radius,
+        ui.dark(),
+        found,
+        walk.size[step],
+        line(answer, radius),
+        (tries.size, tries.margin),
+        (point.size, point.margin) if point else None,
+    )
+    alt = f"The margin stays above a line that falls from {answer.margin:.3g} to 0 at {radius}; {count(answer)}"
+    ui.show(figure, "margin", alt)
