@@ -41,7 +41,7 @@ class Shown:
     code: str
 
 
-def _constants() -> tuple[float, float]:
+def _constants() -> tuple[float | int, float | int]:
     one, second = st.columns(2)
     constant = one.select_slider("Assumed constant", CONSTANTS, 1, key="fc_constant", bind="query-params")
     return constant, second.select_slider("All logits times", LOGITS, 1, key="fc_logits", bind="query-params")
@@ -51,7 +51,7 @@ def _steps() -> int:
     return st.select_slider("Steps of power iteration", STEPS, 2, key="fc_steps", bind="query-params")
 
 
-def _stds() -> float:
+def _stds() -> float | int:
     return st.select_slider("Pictures are divided by std", STDS, 0.25, key="fc_std", bind="query-params")
 
 
