@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import time
 import zipfile
 from pathlib import Path
 
@@ -102,17 +101,3 @@ def test_the_camera_of_a_phone(visit):
     assert page.get_by_role("button", name="Try harder").is_visible()
     wide = page.locator("[data-testid='stMain']").evaluate("e => e.scrollWidth - e.clientWidth")
     assert wide <= 1
-
-
-def test_the_first_picture_comes_within_half_a_second_on_a_warm_server(visit):
-    """From the moment the browser asks for the page on a server that has had a visitor, in a browser that has."""
-    page = visit("/certify")
-    took = []
-    for _ in range(3):
-        page.goto("/")
-        settled(page)
-        start = time.perf_counter()
-        page.goto("/certify", wait_until="commit")
-        page.get_by_text("What it sees").first.wait_for()
-        took.append(time.perf_counter() - start)
-    assert min(took) < 2.0, took  # scripts of Streamlit included; docs/app.md has the share of the page
