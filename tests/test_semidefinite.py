@@ -297,7 +297,7 @@ def test_a_deep_network_keeps_its_digits():
 
 
 def test_many_inputs_are_rotated_away():
-    """With 784 rows the program would not end within minutes; docs/solvers.md has the times."""
+    """The programs stay small; docs/solvers.md has the times."""
     weights = network(784, 8, 5)
     found = lipsdp(weights)
     H, G, W = randn(3, 80, seed=1), randn(3, 4, seed=2), randn(80, 4, seed=3)
