@@ -203,8 +203,8 @@ class Trainer:
                 state.setdefault(int(i), {})[name] = value
         self.step.optimizer.load_state_dict({**self.step.optimizer.state_dict(), "state": state})
         self.generator.set_state(stored["generator"])
-        epoch, self.seconds, self.core_seconds = stored["progress"].tolist()
-        self.epoch = int(epoch)
+        epoch, self.seconds, *rest = stored["progress"].tolist()
+        self.epoch, self.core_seconds = int(epoch), sum(rest)  # older runs did not count the seconds of cores
         before = runs.load(self.folder)
         self.budget = before.config.get("budget")
         rows = runs.read_csv(self.folder / "metrics.csv")

@@ -12,7 +12,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -144,9 +144,14 @@ def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", 
         out: the folder of the run's folder.
         device: "cpu" or "cuda".
         seed: of everything random; from 1 on it is part of the name.
+
+    Raises:
+        ValueError: the folder holds a run that was trained in another way than the entry says.
     """
     folder = Path(out) / (f"{entry.name}-seed{seed}" if seed else entry.name)
     before = _there(folder)
+    if before:
+        _same(before, entry, seed)
     if before and before.config["state"] == "finished":
         return before
     origin = Path(data) / entry.source
@@ -158,6 +163,19 @@ def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", 
     epochs = fitting_epochs(spec, recipe, loaded, entry.seconds, device)
     recipe = Recipe(**{**entry.recipe, "epochs": epochs, "seed": seed})
     return Trainer(folder, spec, recipe, loaded, device, entry.source, budget=entry.seconds).run(False)
+
+
+def _same(run: runs.Run, entry: Entry, seed: int) -> None:
+    """Raise where a stored run is not the entry's: runs of two protocols would stand in one table."""
+    spec, recipe = run.spec.to_json(), asdict(recipe_of(run))
+    stored = {**spec, **recipe, "budget": run.config.get("budget")}
+    asked = {"layer": entry.layer, **entry.spec, **entry.recipe, "seed": seed, "budget": entry.seconds}
+    if other := [name for name, value in asked.items() if stored[name] != value]:
+        name = other[0]
+        raise ValueError(
+            f"{run.folder} was trained with {name} {stored[name]}, the zoo asks for {asked[name]}: "
+            "move it away, or give another --out"
+        )
 
 
 def changed(entry: Entry, changes: Sequence[str], seconds: float | None = None) -> Entry:

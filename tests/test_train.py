@@ -102,6 +102,14 @@ def test_resume_reaches_the_state_of_a_run_without_the_stop(tmp_path, error):
     assert all(np.array_equal(whole.spectra[k], resumed.spectra[k]) for k in whole.spectra)
 
 
+def test_a_run_stopped_before_cores_were_counted_goes_on(tmp_path):
+    stopped = run_until(tmp_path / "cut", 2, Stop())
+    path = stopped.folder / "resume.safetensors"
+    stored = runs.read_tensors(path)
+    runs.write_tensors(path, {**stored, "progress": stored["progress"][:2]})
+    assert train(stopped.folder, "moons", data=small(), resume=True, device="cpu", show=False).config["epoch"] == 4
+
+
 def test_resume_survives_a_kill_between_two_files(tmp_path):
     """weights and metrics may be one evaluation ahead of resume.safetensors, which decides."""
     stopped = run_until(tmp_path / "cut", 2, Stop())

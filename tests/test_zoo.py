@@ -97,6 +97,17 @@ def test_a_run_is_trained_once(place):
     assert other.name == "tiny-aol-seed1" and other.config["recipe"]["seed"] == 1
 
 
+@pytest.mark.parametrize("change", ["seconds = 0.2", "batch = 16", "depth = 1", "aol = 0.003"])
+def test_a_run_of_another_protocol_is_not_taken_for_one_of_the_zoo(place, change):
+    zoo.train(entry(place, "tiny-aol"), place / "data", place)
+    name, _, value = change.partition(" = ")
+    (place / "zoo.toml").write_text(
+        FILE.replace(change, f"{name} = {2 * float(value) if '.' in value else 2 * int(value)}")
+    )
+    with pytest.raises(ValueError, match=r"tiny-aol was trained with \w+ .*another --out"):
+        zoo.train(entry(place, "tiny-aol"), place / "data", place)
+
+
 def test_it_goes_on_where_it_was_stopped(place, monkeypatch):
     monkeypatch.setattr(zoo, "fitting_epochs", lambda *_: 4)
     whole = zoo.train(entry(place, "tiny-best"), place / "data", place / "whole")
