@@ -19,7 +19,7 @@ from lipviz.certify import Certifier
 from lipviz.runs import Run
 
 Search = Callable[..., tuple[Tensor, Tensor, Tensor]]
-BATCH = 100  # images at a time: their features stay in the cache of a CPU
+BATCH = 100  # images at a time: what they need of the memory stays bounded
 ELSEWHERE = "FMN from elsewhere"
 
 

@@ -56,7 +56,7 @@ class Step:
 def precision(device: torch.device, kind: str) -> str:
     """What the forward pass of a network of this kind is computed in.
 
-    bfloat16 on a GPU, and for a convnet on a CPU that multiplies in it: a step takes about 0.6 times as long there.
+    bfloat16 on a GPU, and for a convnet on a CPU that multiplies in it.
     """
     told = torch.cpu.get_capabilities()
     fast = device.type == "cuda" or (kind == "convnet" and bool(told.get("avx512_bf16") or told.get("amx_bf16")))
