@@ -107,7 +107,7 @@ def _save(page: Page, name: str) -> None:
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     if shot.width > 600:
         shot = shot.resize((shot.width // 2, shot.height // 2), Image.Resampling.LANCZOS)
-    shot.quantize(256, dither=Image.Dither.NONE).save(FOLDER / f"{name}.png", optimize=True)
+    shot.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(FOLDER / f"{name}.png", optimize=True)
 
 
 def _wait(address: str) -> None:
