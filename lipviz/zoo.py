@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", 
     if before and before.config["state"] == "finished":
         return before
     origin = Path(data) / entry.source
-    loaded = datasets.load(origin)
+    loaded = _load(origin)
     loaded = replace(loaded, notes=(*entry.notes, *loaded.notes))
     if before and (folder / "resume.safetensors").exists():
         return Trainer(folder, before.spec, recipe_of(before), loaded, device, entry.source, resume=True).run(False)
@@ -163,6 +164,12 @@ def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", 
     epochs = fitting_epochs(spec, recipe, loaded, entry.seconds, device)
     recipe = Recipe(**{**entry.recipe, "epochs": epochs, "seed": seed})
     return Trainer(folder, spec, recipe, loaded, device, entry.source, budget=entry.seconds).run(False)
+
+
+@lru_cache(maxsize=1)
+def _load(source: Path) -> datasets.Data:
+    """Runs of one data set follow each other, and decoding its images takes as long as an epoch of training."""
+    return datasets.load(source)
 
 
 def _same(run: runs.Run, entry: Entry, seed: int) -> None:
@@ -200,7 +207,7 @@ def attempt(entry: Entry, data: str | Path, device: str = "cpu", seed: int = 0) 
 
     The test set is not looked at. Returns a row of numbers: the accuracies are in percent of the held-out images.
     """
-    loaded = datasets.load(Path(data) / entry.source)
+    loaded = _load(Path(data) / entry.source)
     spec, recipe = entry.network(loaded), Recipe(**{**entry.recipe, "seed": seed})
     epochs = entry.recipe.get("epochs") or fitting_epochs(spec, recipe, loaded, entry.seconds, device)
     recipe = replace(recipe, epochs=epochs)
