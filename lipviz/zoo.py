@@ -4,7 +4,7 @@
 
 The file has one table a data set: `rows`, `notes`, and for each kind of device (`cpu`, `cuda`) one network `spec`, one
 `recipe`, the `lr` of the rows that need another one, and the budget `seconds`: of one core on a CPU, of the clock on a
-GPU. How many epochs fit is measured before a run begins. `best` beside them is one more run with a table of its own.
+GPU. How many epochs fit is measured before a run begins. `[[... .best]]` are more runs, each with a table of its own.
 """
 
 import tempfile
@@ -33,7 +33,7 @@ WARM_UP, TIMED = 3, 12  # steps before and behind the time of one
 # of each table: the keys it must have, and those it may have
 SET = ({"rows"}, {"notes", "cpu", "cuda"})
 PART = ({"seconds", "spec", "recipe"}, {"lr", "best"})
-BEST = ({"layer", "seconds"}, {"spec", "recipe"})
+BEST = ({"layer", "seconds"}, {"name", "spec", "recipe"})
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,14 @@ def read(path: str | Path, device: str = "cpu") -> list[Entry]:
         for row in table["rows"]:
             recipe = part["recipe"] | ({"lr": rates[row]} if row in rates else {})
             found.append(Entry(f"{source}-{row}", source, row, part["seconds"], part["spec"], recipe, notes))
-        if best := part.get("best"):
+        bests = part.get("best", [])
+        if not isinstance(bests, list):
+            raise ValueError(f"{path}: expected tables [[{source}.{device}.best]], got a single one")
+        for best in bests:
             _check(path, f"{source}.{device}.best", best, BEST)
-            best = {"spec": {}, "recipe": {}, **best}
-            spec, recipe = part["spec"] | best["spec"], part["recipe"] | best["recipe"]
-            found.append(Entry(f"{source}-best", source, best["layer"], best["seconds"], spec, recipe, notes))
+            name = f"{source}-{best.get('name', 'best')}"
+            spec, recipe = part["spec"] | best.get("spec", {}), part["recipe"] | best.get("recipe", {})
+            found.append(Entry(name, source, best["layer"], best["seconds"], spec, recipe, notes))
     return found
 
 

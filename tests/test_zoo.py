@@ -20,7 +20,7 @@ spec = { width = 12, depth = 1, dense_depth = 1, patch = 2, pool = 2 }
 recipe = { batch = 16, lr = 0.01, held_out = 0.2 }
 lr = { aol = 0.003 }
 
-[tiny.cpu.best]
+[[tiny.cpu.best]]
 layer = "sll"
 seconds = 0.4
 spec = { width = 16 }
@@ -64,6 +64,7 @@ def test_the_file_is_read_in_its_order(place):
         ("notes =", "note =", "key 'note'"),
         ("layer =", "row =", "needs the key 'layer'"),
         ("{ aol =", "{ bro =", "names 'bro'"),
+        ("[[tiny.cpu.best]]", "[tiny.cpu.best]", r"expected tables \[\[tiny.cpu.best\]\], got a single one"),
         ("[tiny]", "[tiny", "not a readable TOML file"),
     ],
 )
