@@ -1,6 +1,6 @@
 """A run is a folder: what was trained, how, and what came out.
 
-    run.json              spec, data, recipe, versions, hardware, wall time, state, final numbers
+    run.json              spec, data, recipe, versions, hardware, wall time, state, final numbers, costs
     metrics.csv           one row per evaluation, on images held out of the training set
     weights.safetensors   the free parameters, nothing derived
     certificates.csv      one row per test image: index, label, prediction, margin, radius

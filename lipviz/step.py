@@ -37,8 +37,8 @@ class Step:
                 group["lr"].fill_(lr)
             else:
                 group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)  # before the forward pass, whose memory stands beside theirs
         loss = self.loss(x, y)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return loss.detach()

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from lipviz import data as datasets
 from lipviz import grams, runs
 from lipviz.certify import Certifier, certified_accuracy
+from lipviz.costs import costs
 from lipviz.forms import Scaled
 from lipviz.networks import Spec, build
 from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate
@@ -238,7 +239,9 @@ class Trainer:
             "bound": certifier.bound.value,
             "norm": "l2, inputs in [0, 1]" if len(self.spec.input_shape) == 3 else "l2, in the unit of the plane",
         }
-        self._write_config("finished", results=results)
+        measured = costs(self.model, self.spec.input_shape, self.recipe, self.x, self.y, self.step.precision)
+        speed = self.metrics[-1]["images_per_second"]
+        self._write_config("finished", results=results, images_per_second=speed, **measured)
 
     def _write_config(self, state: str, **more: object) -> None:
         config = {

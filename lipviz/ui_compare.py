@@ -23,6 +23,10 @@ NAMES = {"training": "seconds"}  # what the menu calls an axis -> its key in the
 SORTS = ("certified", "clean", "parameters", "train s", "name")
 DASHES = {"solid": "", "dash": "6 4", "dot": "1.5 3", "dashdot": "6 3 1.5 3", "longdash": "10 4"}
 DASHES["longdashdot"] = "10 3 1.5 3"
+COSTS = {
+    "forward": "An image, of a batch of 256 through the frozen network in float32; on a CPU the time of one core.",
+    "memory": "Parameters, optimiser, and the most that one more training step holds at a time; without the data set.",
+}
 HINT = (
     "Drag eps, or point at a mark. Solid marks: measured here, in one ranking. Hollow grey: published, under other "
     "protocols; between two published radii a bar shows the range that they leave. The line is the Pareto front."
@@ -92,6 +96,8 @@ def picture(lines: Sequence["Standing"], entries: Sequence["Entry"], axis: str, 
     if not any(key in point["x"] for point in points):
         st.info(f"No run here has certificates and {title}: choose another protocol, or train a run to its end.")
         return
+    if key in COSTS:
+        st.caption(COSTS[key])
     if entries and not published:
         st.caption(f"Published results are left out of this axis, {title}: they come from other machines.")
     machines = sorted({str(run.config.get("hardware", "unknown")) for line in lines for run in line.runs})
@@ -171,6 +177,7 @@ def rows(lines: Sequence["Standing"], k: int) -> list[dict[str, Any]]:
         row |= {"parameters": _round(n.get("parameters"), 0), "epochs": _round(n.get("epochs"), 0)}
         row |= {"train s": _round(n.get("seconds"), 0), "core s": _round(n.get("core_seconds"), 0)}
         row |= {"images/s": _round(n.get("images_per_second"), 0)}
+        row |= {"forward µs": _round(n.get("forward"), 1), "step MiB": _round(n.get("memory"), 1)}
         row |= {"certified / attacked": _round(n.get("tightness"), 2), "seeds": len(line.runs)}
         made.append(row)
     return [{key: row[key] for key in row if any(r[key] not in (None, "") for r in made)} for row in made]
