@@ -4,7 +4,6 @@ import csv
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from shipped import CHECKPOINTS, NAMES
 
@@ -48,14 +47,6 @@ def test_the_results_are_those_of_the_run_folders(name):
     numbers = [float(cell) for cell in re.findall(r"\d+\.\d", line)[:5]]
     expected = [results["accuracy"], *(results["certified"][str(k)] for k in runs.MARKS)]
     assert numbers == [float(f"{100 * share:.1f}") for share in expected]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_ratios_of_certificate_and_attack_are_those_of_the_run_folders(name):
-    with np.load(CHECKPOINTS / name / "attacks.npz") as stored:
-        found = np.min([stored[k] for k in ("DDN", "DeepFool", "FMN", "Carlini-Wagner")], axis=0)
-        ratio = float(np.median(stored["radius"] / found))
-    assert f"`{name}` {ratio:.2f}" in README
 
 
 def test_the_tries_of_the_zoo_are_those_of_the_file():
