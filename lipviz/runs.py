@@ -5,6 +5,7 @@
     weights.safetensors   the free parameters, nothing derived
     certificates.csv      one row per test image: index, label, prediction, margin, radius
     spectra.npz           singular values, T and Gershgorin discs of every layer over training
+    attacks.npz           the smallest changes of the prediction that attacks found, with their protocol
     resume.safetensors    parameters, optimiser and generator of the last evaluation; never committed
 
 Every file is written beside its name and renamed, so a kill at any moment leaves the last complete one.
@@ -29,6 +30,7 @@ from lipviz.networks import Spec, build
 STATES = ("queued", "running", "stopped", "finished", "failed", "interrupted")
 KEYS = ("spec", "data", "recipe", "state")
 MARKS = (36, 72, 108, 255)
+PROTOCOL = ("steps", "restarts", "seed")  # of attacks.npz, beside index and radius; all other arrays are distances
 
 
 class RunError(ValueError):
@@ -53,6 +55,28 @@ class Certificates:
     def accuracy(self, eps: float | None = None) -> float:
         """Share of all images that are correct, and certified beyond `eps` (strictly) where it is given."""
         return float(np.mean(self.correct if eps is None else self.correct & (self.radius > eps)))
+
+
+@dataclass(frozen=True)
+class Attacks:
+    """What attacks.npz holds.
+
+    Attributes:
+        index: of the attacked images in the test set.
+        radius: certified, one an image.
+        distance: attack -> l2 distance of the change of the prediction it found, infinite where it found none.
+        protocol: how hard they tried, as far as it was kept: steps, restarts, seed.
+    """
+
+    index: np.ndarray
+    radius: np.ndarray
+    distance: dict[str, np.ndarray]
+    protocol: dict[str, int]
+
+    @property
+    def smallest(self) -> np.ndarray:
+        """The best of all attacks, image by image."""
+        return np.min(list(self.distance.values()), axis=0)
 
 
 @dataclass(frozen=True)
@@ -130,6 +154,29 @@ class Run:
                 return dict(stored)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RunError(f"{path}: not a readable npz file ({error})") from None
+
+    @cached_property
+    def attacks(self) -> Attacks | None:
+        """attacks.npz, or None where nothing attacked the run.
+
+        Raises:
+            RunError: the file is not what `lipviz attack` writes.
+        """
+        path = self.folder / "attacks.npz"
+        if not path.exists():
+            return None
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = dict(stored)
+            index, radius = np.asarray(arrays.pop("index"), dtype=int), np.asarray(arrays.pop("radius"), dtype=float)
+            protocol = {key: int(arrays.pop(key)) for key in PROTOCOL if key in arrays}
+            distance = {key: np.asarray(found, dtype=float) for key, found in arrays.items()}
+            tables = (index, radius, *distance.values())
+            if not distance or not index.size or any(t.shape != (index.size,) or np.isnan(t).any() for t in tables):
+                raise ValueError("not one number for each image")
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            raise RunError(f"{path}: not a file of `lipviz attack`: run it again") from None
+        return Attacks(index, radius, distance, protocol)
 
     @property
     def classes(self) -> tuple[str, ...]:
