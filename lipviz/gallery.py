@@ -63,7 +63,7 @@ def find(run: Run, found: Certificates, hidden: Path | None = None) -> Gallery:
 
 
 def _wanted(run: Run, hidden: Path | None) -> str:
-    name = run.config["data"].get("name")
+    name = run.config["data"].get("name") or "its data"
     what = f"There are no images of {name} at hand"
     if hidden and _source(run).is_relative_to(hidden):
         what = f"The images of {name} were sent by a visitor, and are not shown to others"

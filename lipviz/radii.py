@@ -120,11 +120,16 @@ def sandwich(found: Certificates, attacks: Attacks) -> Sandwich:
 
 
 def end(parts: list[Curves], both: Sandwich | None, eps: int = 0) -> int:
-    """Where the axis of sizes ends, in 1/255: beyond every radius, and where a tenth of the attacked images stands."""
-    far = [108.0, float(eps), *(1.03 * 255 * part.largest for part in parts)]
+    """Where the axis of sizes ends, in 1/255: a thousandth of the inputs is certified, a tenth stands under attack."""
+    far = [108, eps, *(_falls(part.kept, part.n / 1000) for part in parts)]
     if both is not None:
-        far.append(float(np.argmax(both.stands <= both.n / 10)) if both.stands[-1] <= both.n / 10 else REACH)
-    return min(REACH, BIN * math.ceil(max(far) / BIN))
+        far.append(_falls(both.stands, both.n / 10))
+    return min(REACH, BIN * math.ceil(1.02 * max(far) / BIN))
+
+
+def _falls(counts: Int[np.ndarray, " sizes"], below: float) -> int:
+    """The first size at which the count is no larger."""
+    return int(np.argmax(counts <= below)) if counts[-1] <= below else REACH
 
 
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:

@@ -127,6 +127,8 @@ class Run:
         if not path.exists():
             return {}
         rows = read_csv(path)
+        if rows and not {"epoch", "accuracy"} <= rows[0].keys():
+            raise RunError(f"{path}: the columns epoch and accuracy are missing, expected what training writes")
         return {key: np.array([_number(row[key], path) for row in rows]) for key in rows[0]} if rows else {}
 
     @cached_property
@@ -141,7 +143,10 @@ class Run:
             columns = {key: np.array([_number(row[key], path) for row in rows]) for key in fields}
         except KeyError as error:
             raise RunError(f"{path}: column {error} is missing, expected {', '.join(fields)}") from None
-        return Certificates(**{k: v if k in ("margin", "radius") else v.astype(int) for k, v in columns.items()})
+        whole = {key: columns[key] for key in ("index", "label", "prediction")}
+        if not all(np.isfinite(c).all() and (np.abs(c) < 2**53).all() and not (c % 1).any() for c in whole.values()):
+            raise RunError(f"{path}: index, label and prediction must be whole numbers")
+        return Certificates(**columns | {key: column.astype(int) for key, column in whole.items()})
 
     @cached_property
     def spectra(self) -> dict[str, np.ndarray]:
@@ -259,9 +264,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header; raises RunError where a row is cut off."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """The rows of a CSV file with a header; raises RunError on what is none, or where a row is cut off."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        raise RunError(f"{path}: not readable as CSV") from None
     if any(None in row or None in row.values() for row in rows):
         raise RunError(f"{path}: a row does not have as many fields as the header")
     return rows

@@ -21,8 +21,6 @@ REACH = 510
 AXES = ("clean", "parameters", "training", "forward", "memory")
 NAMES = {"training": "seconds"}  # what the menu calls an axis -> its key in the numbers
 SORTS = ("certified", "clean", "parameters", "train s", "name")
-DASHES = {"solid": "", "dash": "6 4", "dot": "1.5 3", "dashdot": "6 3 1.5 3", "longdash": "10 4"}
-DASHES["longdashdot"] = "10 3 1.5 3"
 HINT = (
     "Drag eps, or point at a mark. Solid marks: measured here, in one ranking. Hollow grey: published, under other "
     "protocols; between two published radii a bar shows the range that they leave. The line is the Pareto front."
@@ -127,7 +125,7 @@ def _solid(line: "Standing", by_name: bool = False) -> dict[str, Any]:
         "title": line.name if by_name else LAYERS[line.row].title,
         "colour": style.colour,
         "marker": style.marker,
-        "dash": DASHES.get(style.dash, style.dash.replace("px", "").replace(",", " ")),
+        "dash": ui_canvas.dash(style.dash),
         "x": {key: value for key in KNOWN if (value := line.numbers.get(key)) is not None},
         "curve": [round(sum(values) / len(curves), 3) for values in zip(*curves, strict=True)],
         "low": [round(min(values), 3) for values in zip(*curves, strict=True)] if several else [],
