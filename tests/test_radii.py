@@ -6,8 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from folders import copied
-from PIL import Image
+from folders import VALUES, little, run_of
 from shipped import CHECKPOINTS, NAMES
 
 from lipviz import data, downloads, gallery, radii, runs
@@ -86,7 +85,7 @@ def test_galleries_are_those_of_a_sorted_list():
     certified, missed = radii.just(found, 36 / 255, 5)
     assert [*certified] == [i for r, i in right if r > 36 / 255][:5]
     assert [*missed] == [i for r, i in right if r <= 36 / 255][-5:][::-1]
-    assert not len(radii.just(found, math.inf, 5)[0]) and not len(radii.just(found, -1, 5)[1])
+    assert not len(radii.just(found, math.inf, 5)[0]) and not len(radii.just(found, -1.0, 5)[1])
     for wanted in (True, False):
         rows = radii.within(found, 36 / 255, 5.0, wanted)
         assert {*rows} == {i for i in range(200) if found.correct[i] == wanted and 36 / 255 < found.radius[i] <= 5}
@@ -105,34 +104,10 @@ def test_confusion_counts_every_input_of_a_class_once():
 # images by their index
 
 
-def little(root, name, labels=(0, 1), count=4, part="test"):
-    """A folder of grey images of 28 x 28 pixels; each says by its value which one it is."""
-    for label in labels:
-        for i in range(count):
-            path = root / name / part / f"class{label}" / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full((28, 28), 100 * label + 10 * i, np.uint8)).save(path)
-    if part == "test":
-        little(root, name, labels, 1, "train")
-    return root / name
-
-
-def run_of(root, name="little", n=8, **changes):
-    """A run of these images, which were certified in their order."""
-    folder = copied(root / "runs", name, "mnist-aol", data__name="little", data__classes=["class0", "class1"],
-                    **{"data__source": "little", **changes})  # fmt: skip
-    rows = [f"{i},{int(i >= n / 2)},0,1.0,{0.1 * i}" for i in range(n)]
-    (folder / "certificates.csv").write_text("\n".join(["index,label,prediction,margin,radius", *rows, ""]))
-    return runs.load(folder)
-
-
 def value(found, i):
     pixels = found.pixels(i)
     assert pixels.shape == (1, 28, 28) and pixels.min() == pixels.max()
     return int(pixels[0, 0, 0])
-
-
-VALUES = [0, 10, 20, 30, 100, 110, 120, 130]
 
 
 def test_images_come_from_lipviz_data_or_from_where_the_run_was_trained(tmp_path, monkeypatch):
