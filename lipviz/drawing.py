@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd  # noqa: F401  plotly breaks on a pandas that the warm-up has imported half
 import plotly.graph_objects as go
 import plotly.io as pio
-from numpy.typing import NDArray
 
 # blue, ochre, green, pink, brick, grey, sky, olive, violet, brown
 LIGHT = (
