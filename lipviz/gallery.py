@@ -8,6 +8,7 @@ their labels are those of the run's certificates: images in another order would 
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -88,17 +89,17 @@ def _places(run: Run, hidden: Path | None) -> Iterator[tuple[str, Callable[[], P
     """Where the images may be: (in words, what opens them), the most likely first."""
     source, name, root = _source(run), str(run.config["data"].get("name") or ""), os.environ.get("LIPVIZ_DATA")
     if str(source) == "digits":
-        yield "scikit-learn's digits", lambda: _digits(run)
+        yield "scikit-learn's digits", partial(_digits, run)
         return
     named = str(source) in data.DOWNLOADS
     if not named and source.name and not (hidden and source.is_relative_to(hidden)) and source.exists():
-        yield f"The data of its training, {source.name},", lambda: _folder(run, source)
+        yield f"The data of its training, {source.name},", partial(_folder, run, source)
     for below in dict.fromkeys((source.name, Path(name).name)) if root else ():
         path = Path(str(root), below)
         if below and path.exists():
-            yield f"The folder {below} of LIPVIZ_DATA", lambda path=path: _folder(run, path)
+            yield f"The folder {below} of LIPVIZ_DATA", partial(_folder, run, path)
     if name in data.DOWNLOADS and downloads.kept(name):
-        yield f"The download of {name}", lambda: _download(name)
+        yield f"The download of {name}", partial(_download, name)
 
 
 def _digits(run: Run) -> Part:
