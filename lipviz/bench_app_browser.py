@@ -20,7 +20,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync", "--no-proxy-server")  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 VISITS, PRESSES, MOVES = 5, 15, 200
-CHARTS, PICTURES = "radii", ("playground", "condition", "discs")
+CHARTS, PICTURES = "false", ("playground", "condition", "discs", "radii")
 PATIENCE = 10_000  # ms
 VIEW = {"width": 1280, "height": 800}
 PROTOCOL = {
