@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shipped import CHECKPOINTS, NAMES
 
 from lipviz import runs, zoo
 from lipviz.cli import main
@@ -160,3 +161,11 @@ def test_a_change_is_tried_on_the_training_set_only(place, capsys, monkeypatch):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
     other = zoo.attempt(entry(place, "tiny-aol"), place / "data")
     assert {**one, "core_seconds": 0, "seconds": 0} == {**other, "core_seconds": 0, "seconds": 0}
+
+
+def test_the_runs_that_ship_are_those_of_their_file():
+    """Trained as it says: nothing would be trained anew, and no data is asked for."""
+    entries = zoo.read(CHECKPOINTS / "zoo.toml")
+    assert {entry.name for entry in entries} == set(NAMES) == {run.name for run in runs.find(CHECKPOINTS)}
+    for entry in entries:
+        assert zoo.train(entry, "nowhere", CHECKPOINTS).name == entry.name
