@@ -7,6 +7,7 @@ from PIL import Image
 
 from lipviz import runs, zoo
 from lipviz.cli import main
+from lipviz.compiled import Choice
 from lipviz.train import Trainer
 
 FILE = """
@@ -82,7 +83,7 @@ def test_as_many_epochs_as_fit(place, monkeypatch):
     for seconds, epochs in ((2.1, 10), (0.39, 1), (0.01, 1)):
         ticks = iter((5.0, 5.6))
         monkeypatch.setattr(zoo.time, "process_time", lambda ticks=ticks: next(ticks))
-        assert zoo.fitting_epochs(spec, recipe, data, seconds) == epochs
+        assert zoo.fitting(spec, recipe, data, seconds) == (epochs, Choice())
 
 
 def test_a_run_is_trained_once(place):
@@ -109,7 +110,7 @@ def test_a_run_of_another_protocol_is_not_taken_for_one_of_the_zoo(place, change
 
 
 def test_it_goes_on_where_it_was_stopped(place, monkeypatch):
-    monkeypatch.setattr(zoo, "fitting_epochs", lambda *_: 4)
+    monkeypatch.setattr(zoo, "fitting", lambda *_: (4, Choice()))
     whole = zoo.train(entry(place, "tiny-best"), place / "data", place / "whole")
     evaluate = Trainer.evaluate
 
@@ -153,7 +154,7 @@ def test_a_change_is_tried_on_the_training_set_only(place, capsys, monkeypatch):
     assert [row["tried"] for row in rows] == ["lr=0.01", "lr=0.02"] and rows[0]["images"] == "16"
     assert 0 <= float(rows[0]["certified_36"]) <= float(rows[0]["clean"]) <= 100
     assert not runs.find(place)
-    monkeypatch.setattr(zoo, "fitting_epochs", lambda *_: 2)
+    monkeypatch.setattr(zoo, "fitting", lambda *_: (2, Choice()))
     one = zoo.attempt(entry(place, "tiny-aol"), place / "data")
     for path in (place / "data" / "tiny" / "test").rglob("*.png"):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
