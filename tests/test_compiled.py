@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lipviz import compiled, data, runs
 from lipviz.layers import LAYERS
-from lipviz.networks import Spec, build, fitting
+from lipviz.networks import Spec, build
 from lipviz.recipes import Recipe
 from lipviz.step import Step
 from lipviz.train import Trainer, train
@@ -74,3 +74,119 @@ def test_waits_are_seen():
         if x.sum() > 1:
             x.tolist()
     assert set(+waits.found) >= {"_linalg_check_errors", "index"} and sum(waits.found.values()) >= 3
+
+
+@pytest.mark.slow  # the compiler takes a second or two for a row
+def test_compiled_steps_are_the_eager_ones_in_one_graph():
+    script = Path(__file__).with_name("compiled_steps.py")
+    done = subprocess.run(
+        [sys.executable, script, "aot_eager", *LAYERS], capture_output=True, text=True, check=False, timeout=900
+    )
+    assert not done.returncode, done.stderr[-2000:]
+    found = {each["row"]: each for each in map(json.loads, done.stdout.splitlines())}
+    assert list(found) == list(LAYERS)
+    for row, each in found.items():
+        assert each["compiled"] == pytest.approx(each["eager"], rel=1e-5, abs=1e-6), row
+        assert each["apart"] < 1e-4 and each["dry"], row
+
+
+@pytest.fixture
+def untouched(monkeypatch):
+    """A compiler that returns what it gets; the list of what it got."""
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda call, **options: asked.append(options) or call)
+    return asked
+
+
+def step_and_batch():
+    model = build(spec_of("aol"))
+    images_ = images(16)
+    return Step(model, Recipe(batch=16), torch.device("cpu"), "float32"), images_.x, images_.y
+
+
+def rates(monkeypatch, eager, fast):
+    """Steps a second, as if measured."""
+    monkeypatch.setattr(compiled, "_rate", lambda step, *_: fast if step.compiled else eager)
+
+
+@pytest.mark.parametrize(("eager", "fast", "kept"), [(10.0, 20.0, True), (20.0, 10.0, False), (10.0, 10.0, False)])
+def test_the_faster_way_is_kept(eager, fast, kept, untouched, monkeypatch):
+    rates(monkeypatch, eager, fast)
+    step, x, y = step_and_batch()
+    before = [p.detach().clone() for p in step.model.parameters()]
+    choice = compiled.choose(step, x, y, ask=True)
+    assert (choice.compiled, choice.eager, choice.fast) == (kept, eager, fast)
+    assert not step.compiled and untouched == [
+        {"fullgraph": True, "dynamic": False, "backend": "inductor", "mode": None}
+    ]
+    done = compiled.ready(step, x, y, choice)
+    assert step.compiled == done.compiled == kept
+    assert all(torch.equal(a, b) for a, b in zip(before, step.model.parameters(), strict=True))
+    assert all(p.grad is None for p in step.model.parameters()) and not step.optimizer.state
+    told = choice.to_json()
+    assert compiled.Choice.from_json(told) == choice and told["compiling"]["eager"] == eager
+
+
+def test_a_cpu_does_not_ask_and_a_short_training_does_not_wait(untouched, monkeypatch):
+    step, x, y = step_and_batch()
+    assert compiled.choose(step, x, y) == compiled.Choice() and not untouched
+    rates(monkeypatch, 10.0, 20.0)
+    monkeypatch.setattr(step, "device", type("Device", (), {"type": "cuda"})())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    assert compiled.choose(step, x, y, ask=False).why == "switched off"
+    monkeypatch.setattr(compiled, "Step", lambda *_: step_and_batch()[0])
+    short, long = (compiled.choose(step, x, y, steps=n) for n in (599, 601))
+    assert not short.compiled and short.fast is None and "less than 60 s" in short.why
+    assert long.compiled and len(untouched) == 1
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["on the copy", "on the network itself"])
+def test_a_compiler_that_fails_is_a_sentence(late, monkeypatch):
+    def refuse(call, **_):
+        def compiled_call(*_):
+            raise RuntimeError("\nfound no triton\n  at line 3")
+
+        return compiled_call
+
+    rates(monkeypatch, 10.0, 20.0)
+    step, x, y = step_and_batch()
+    monkeypatch.setattr(torch, "compile", refuse)
+    if late:
+        choice = compiled.ready(step, x, y, compiled.Choice(True, 10.0, 20.0))
+    else:
+        monkeypatch.setattr(compiled, "_rate", lambda step, x, y, n: float(step(x, y, 0.0) * 0 + 10))
+        choice = compiled.choose(step, x, y, ask=True)
+    assert choice.why == "the compiler failed (RuntimeError: found no triton)"
+    assert not choice.compiled and choice.eager == 10.0 and choice.fast is None and not step.compiled
+    step(x, y, 0.01)
+
+
+def test_a_run_keeps_how_its_steps_were_computed(tmp_path, untouched, monkeypatch):
+    rates(monkeypatch, 10.0, 20.0)
+    source, spec, recipe = images(), spec_of("aol"), Recipe(epochs=2, batch=16)
+    given = {"data": source, "device": "cpu", "show": False}
+    a = train(tmp_path / "a", "noise", spec=spec, recipe=recipe, **given)
+    b = train(tmp_path / "b", "noise", spec=spec, recipe=recipe, **given, compile=True)
+    assert a.config["compiled"] is False and "a GPU" in a.config["compiling"]["why"]
+    assert b.config["compiled"] is True and b.config["compiling"]["fast"] == 20.0
+    assert all(torch.equal(p, q) for p, q in zip(a.model.parameters(), b.model.parameters(), strict=True))
+
+    class Stop(Exception):
+        """In the middle."""
+
+    def stop(trainer):
+        raise Stop
+
+    cut = Trainer(tmp_path / "c", spec, recipe, source, "cpu", "noise", compile=True)
+    with pytest.raises(Stop):
+        cut.run(show=False, after=stop)
+    rates(monkeypatch, 20.0, 10.0)  # measured again it would come out otherwise
+    c = train(tmp_path / "c", "noise", resume=True, **given)
+    assert c.config["compiled"] is True and c.config["compiling"]["fast"] == 20.0
+    assert runs.load(tmp_path / "c").config["epoch"] == 2
+    assert all(torch.equal(p, q) for p, q in zip(a.model.parameters(), c.model.parameters(), strict=True))
+
+
+def test_a_run_without_the_field_has_no_choice():
+    assert compiled.Choice.from_json({}) is None and compiled.Choice.from_json({"compiled": "x"}) is None
+    assert compiled.Choice.from_json({"compiled": True, "compiling": "broken"}) == compiled.Choice(True)
