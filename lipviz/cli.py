@@ -110,8 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")
     bench.add_argument(
         "what",
-        choices=["layers", "pieces", "sdp", "tightness", "app"],
-        help="pieces: of which layers are made; sdp: the solvers; tightness: on a square wave; app: for a visitor",
+        choices=["layers", "train", "pieces", "sdp", "tightness", "app"],
+        help="train: images a second of the zoo's networks; pieces: of which layers are made; sdp: the solvers; "
+        "tightness: on a square wave; app: for a visitor",
     )
     bench.add_argument("--pairs", type=int, default=15, help="pairs behind each median (default: 15)")
     bench.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the layer table (default: all)")
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--csv", type=Path, help="write the numbers here")
     bench.add_argument("--markdown", type=Path, help="write a page with the protocol and the tables here")
     bench.add_argument("--figure", type=Path, help="write a figure here: .html, or with kaleido .svg, .png, .pdf")
+    bench.add_argument("--zoo", type=Path, default=Path("checkpoints/zoo.toml"), help="train: whose networks")
     wave = bench.add_argument_group("tightness", "with --rows, --threads, --markdown and --csv, whose fits are kept")
     wave.add_argument("--gammas", nargs="+", type=float, default=[1.0, 5.0, 10.0], help="bounds (default: 1 5 10)")
     wave.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
@@ -354,6 +356,8 @@ def _bench(options: argparse.Namespace) -> None:
     report.check(**files)
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.what == "train":
+        return _rates(options)
     if options.what == "pieces":
         report.publish_pieces(pieces(options.pairs), options.line, options.pairs, options.markdown)
         return
@@ -367,6 +371,19 @@ def _bench(options: argparse.Namespace) -> None:
         print(f"{title}\n{_table(rows)}\n")
     print("\n".join(lines))
     report.write(found, lines, **files)
+
+
+def _rates(options: argparse.Namespace) -> None:
+    from lipviz import bench_report as report
+    from lipviz import bench_train
+    from lipviz.runs import write_csv
+
+    asked = (options.zoo, options.pairs, options.rows, options.device, options.compile or None)
+    found = bench_train.training(*asked, show=True)
+    lines = bench_train.protocol(found, options.pairs, options.device)
+    report.publish_training([each.words() for each in found], options.line, lines, options.markdown, options.device)
+    if options.csv:
+        write_csv(options.csv, [each.numbers() for each in found])
 
 
 def _tightness(options: argparse.Namespace) -> None:

@@ -88,12 +88,12 @@ def read(path: str | Path, device: str = "cpu") -> list[Entry]:
             raise ValueError(f"{path}: {source}.{device}.lr names {strange[0]!r}, which is not among its rows")
         for row in table["rows"]:
             recipe = part["recipe"] | ({"lr": rates[row]} if row in rates else {})
-            found.append(Entry(f"{source}-{row}", source, row, part["seconds"], part["spec"], recipe, notes))
+            found.append(Entry(f"{source}-{row}", source, row, float(part["seconds"]), part["spec"], recipe, notes))
         if best := part.get("best"):
             _check(path, f"{source}.{device}.best", best, BEST)
             best = {"spec": {}, "recipe": {}, **best}
             spec, recipe = part["spec"] | best["spec"], part["recipe"] | best["recipe"]
-            found.append(Entry(f"{source}-best", source, best["layer"], best["seconds"], spec, recipe, notes))
+            found.append(Entry(f"{source}-best", source, best["layer"], float(best["seconds"]), spec, recipe, notes))
     return found
 
 
