@@ -20,12 +20,15 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync", "--no-proxy-server")  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 VISITS, PRESSES, MOVES = 5, 15, 200
-CHARTS, PICTURES = "radii", ("playground", "condition", "discs")
+CHARTS, PICTURES = "false", ("playground", "condition", "discs", "radii")
+PATIENCE = 10_000  # ms
 VIEW = {"width": 1280, "height": 800}
 PROTOCOL = {
     "first element": f"First element: from navigation to the moment the title is in the page, {VISITS} visits each; "
     "first visit with an empty browser, next visit with what it has kept; both begin with Streamlit's own scripts. "
     "What the server and the page take begins where the browser first asks for the page. Quartiles in brackets.",
+    "first picture": "First picture: in the same visits, the frame in which a picture or chart of at least 100 x 60 "
+    "pixels stands.",
     "bytes": "Bytes: gzip, an empty browser, until the page is drawn; those of HTTP as they come over the wire, those "
     "of the websocket before its compression. 1 MB is 10^6 bytes. A page without a line on other hosts asked none.",
     "slider": f"Slider: {PRESSES} presses of an arrow key, from the key to the last change of the charts, which then "
@@ -99,7 +102,7 @@ def appears(locator: Any) -> bool:  # noqa: ANN401
     from playwright.sync_api import TimeoutError
 
     try:
-        locator.first.wait_for(state="visible", timeout=10_000)
+        locator.first.wait_for(state="visible", timeout=PATIENCE)
     except TimeoutError:
         return False
     return True
@@ -124,10 +127,11 @@ def shown(name: str) -> str:
 
 
 def first(browser: Any, address: str, names: Sequence[str]) -> list[Row]:  # noqa: ANN401
-    """Seconds until the title of a page stands."""
+    """Seconds until the title of a page stands, and its first picture."""
+    from playwright.sync_api import TimeoutError
 
     def measure(name: str) -> list[Row]:
-        fresh, again, served = [], [], []
+        fresh, again, served, drawn = [], [], [], []
         for _ in range(VISITS):
             with visitor(browser, address) as page:
                 go(page, name)
@@ -136,13 +140,23 @@ def first(browser: Any, address: str, names: Sequence[str]) -> list[Row]:  # noq
                 go(second, name)
                 again.append(second.evaluate("window.lipvizFirst / 1000"))
                 served.append(second.evaluate("(window.lipvizFirst - window.lipvizAsked) / 1000"))
+                with suppress(TimeoutError):  # a page may have none
+                    second.wait_for_function("window.lipvizPicture", timeout=PATIENCE)
+                drawn.append(second.evaluate("(window.lipvizPicture - window.lipvizAsked) / 1000"))
         return [
             row("first element, after the browser asked for the page", shown(name), spread(served, "s"), "0.3 s"),
+            row("first picture, after the browser asked for the page", shown(name), _picture(drawn), "0.5 s"),
             row("first element, first visit", shown(name), spread(fresh, "s"), "-"),
             row("first element, next visit", shown(name), spread(again, "s"), "-"),
         ]
 
     return _each(names, "first element", measure)
+
+
+def _picture(seconds: Sequence[float | None]) -> str:
+    """How long the picture took; a page may have none."""
+    found = [s for s in seconds if s is not None and s == s]
+    return spread(found, "s") if len(found) == len(seconds) else f"none in {len(seconds) - len(found)} visits"
 
 
 def foreign(urls: Sequence[str], address: str) -> list[str]:

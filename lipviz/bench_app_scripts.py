@@ -15,6 +15,17 @@ FIRST = """(() => {
   watch.observe(document, { childList: true, subtree: true, characterData: true });
   new MutationObserver(() => { window.lipvizMoved = performance.now(); })
     .observe(document, { childList: true, subtree: true, characterData: true });
+  const drawn = () => {
+    const parts = [...document.querySelectorAll("[data-testid='stMain'] *")], kinds = "svg, canvas, img";
+    const found = parts.flatMap((e) => [e, ...(e.shadowRoot ? e.shadowRoot.querySelectorAll(kinds) : [])]);
+    const large = (e) => {
+      const box = e.getBoundingClientRect();
+      return e.matches(kinds) && box.width >= 100 && box.height >= 60;
+    };
+    if (found.some(large)) window.lipvizPicture = performance.now();
+    else requestAnimationFrame(drawn);
+  };
+  drawn();
 })()"""
 # a page whose clock ticks is never still: after a while it counts as drawn all the same
 STEADY = """() => {

@@ -103,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("run", type=Path)
     attack.add_argument("--data", required=True, help="where the test images are: a name, a folder or a zip")
     attack.add_argument("--images", type=int, default=200, help="test images, evenly spaced (default: 200)")
-    attack.add_argument("--steps", type=int, default=100, help="steps of each attack (default: 100)")
-    attack.add_argument("--restarts", type=int, default=3, help="of FMN, from other images (default: 3)")
+    attack.add_argument("--steps", type=int, default=30, help="steps of each attack (default: 30)")
+    attack.add_argument("--restarts", type=int, default=1, help="of FMN, from other images (default: 1)")
     attack.add_argument("--seed", type=int, default=0, help="of the restarts (default: 0)")
 
     bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")

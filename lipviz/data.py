@@ -194,19 +194,41 @@ def folder(path: str | Path, shape: Shape | None = None, seed: int = 0, test_sha
         ValueError: a sentence on what was found in place of two or more classes of readable pictures.
     """
     path = Path(path).expanduser().absolute()  # absolute, so that "." has a name
-    with _opened(path) as (names, read):
+    with opened(path) as (names, read):
         places = _places(names, path.name)
         arrays, notes = _arrays(list(places), read, shape)
-    parts, labels = zip(*(places[name] for name in arrays), strict=True)
-    classes = _classes(parts, labels, path.name)
-    x, y = _stacked(list(arrays.values()), shape), torch.tensor([classes.index(label) for label in labels])
-    is_test = torch.tensor([part == "test" for part in parts])
-    held = is_test if is_test.any() else _held_out(y, test_share, seed)
+    classes, y, held = _parted([places[name] for name in arrays], path.name, test_share, seed)
+    x = _stacked(list(arrays.values()), shape)
     return Data(path.stem, classes, x[~held], y[~held], x[held], y[held], tuple(notes))
 
 
+def test_files(
+    path: Path, names: list[str], seed: int = 0, notes: tuple[str, ...] = ()
+) -> tuple[tuple[str, ...], list[str], Int64[Tensor, " m"]]:
+    """Classes, files and labels of the test set that `folder` makes of these names, in its order; none is opened.
+
+    `notes` are those of the Data: a picture that they name could not be read then, and is left out.
+    """
+    skipped = tuple(note for note in notes if note.startswith("Skipped: "))
+    places = {n: p for n, p in _places(names, path.name).items() if not any(f" {n} " in note for note in skipped)}
+    classes, y, held = _parted(list(places.values()), path.name, 0.2, seed)
+    return classes, [name for name, test in zip(places, held.tolist(), strict=True) if test], y[held]
+
+
+def _parted(
+    places: list[tuple[str, str]], where: str, share: float, seed: int
+) -> tuple[tuple[str, ...], Int64[Tensor, " n"], Bool[Tensor, " n"]]:
+    """The classes, the label of each picture, and which pictures are the test set."""
+    parts, labels = zip(*places, strict=True)
+    classes = _classes(parts, labels, where)
+    number = {label: i for i, label in enumerate(classes)}
+    y = torch.tensor([number[label] for label in labels])
+    is_test = torch.tensor([part == "test" for part in parts])
+    return classes, y, is_test if is_test.any() else _held_out(y, share, seed)
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[list[str], _Read]]:
+def opened(path: Path) -> Iterator[tuple[list[str], _Read]]:
     """The names of all files below a folder or inside a zip, and from a name to what `open_picture` takes."""
     if path.is_dir():
         below = (Path(top, name) for top, _, names in os.walk(path) for name in names)

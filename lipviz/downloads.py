@@ -3,6 +3,7 @@
 import gzip
 import os
 import tarfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +26,27 @@ class Source:
         files: name -> "md5:" and its sum, as its publishers state it.
         classes: their names in the order of the labels.
         read: from the paths of the files, in their order, to the training and the test part.
+        test: the same to the test part alone.
     """
 
     base: str
     files: dict[str, str]
     classes: tuple[str, ...]
     read: Callable[[list[Path]], tuple[Part, Part]]
+    test: Callable[[list[Path]], Part]
 
 
 def _mnist(paths: list[Path]) -> tuple[Part, Part]:
-    x, y, x_test, y_test = (_idx(path) for path in paths)
-    return (x[:, None], y.astype(np.int64)), (x_test[:, None], y_test.astype(np.int64))
+    return _mnist_part(paths[:2]), _mnist_part(paths[2:])
+
+
+def _mnist_part(paths: list[Path]) -> Part:
+    x, y = (_idx(path) for path in paths)
+    return x[:, None], y.astype(np.int64)
+
+
+def _mnist_test(paths: list[Path]) -> Part:
+    return _mnist_part(paths[2:])
 
 
 def _idx(path: Path) -> UInt8[np.ndarray, "..."]:
@@ -47,15 +58,25 @@ def _idx(path: Path) -> UInt8[np.ndarray, "..."]:
 
 
 def _cifar10(paths: list[Path]) -> tuple[Part, Part]:
-    """The binary version: for each image a byte with its label, then 3 x 32 x 32 bytes."""
-    rows = {}
-    with tarfile.open(paths[0]) as archive:
-        for member in archive:
-            file = archive.extractfile(member) if member.name.endswith(".bin") else None
-            if file:
-                rows[Path(member.name).stem] = np.frombuffer(file.read(), np.uint8).reshape(-1, 1 + 3 * 32 * 32)
+    rows = _batches(paths[0])
     train = np.concatenate([rows[name] for name in sorted(rows) if name.startswith("data_batch")])
     return _labelled(train), _labelled(rows["test_batch"])
+
+
+def _cifar10_test(paths: list[Path]) -> Part:
+    return _labelled(_batches(paths[0], "test_batch")["test_batch"])
+
+
+def _batches(path: Path, start: str = "") -> dict[str, UInt8[np.ndarray, "_ 3073"]]:
+    """The binary version: for each image a byte with its label, then 3 x 32 x 32 bytes; the files named so."""
+    rows = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            name = Path(member.name)
+            file = archive.extractfile(member) if name.suffix == ".bin" and name.stem.startswith(start) else None
+            if file:
+                rows[name.stem] = np.frombuffer(file.read(), np.uint8).reshape(-1, 1 + 3 * 32 * 32)
+    return rows
 
 
 def _labelled(rows: UInt8[np.ndarray, "n 3073"]) -> Part:
@@ -73,12 +94,14 @@ SOURCES = {
         },
         tuple("0123456789"),
         _mnist,
+        _mnist_test,
     ),
     "cifar10": Source(
         "https://www.cs.toronto.edu/~kriz/",
         {"cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530"},
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         _cifar10,
+        _cifar10_test,
     ),
 }
 
@@ -100,6 +123,26 @@ def fetch(name: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], tupl
     paths = [_file(name, source.base + file, known) for file, known in source.files.items()]
     train, test = source.read(paths)
     return _tensors(train), _tensors(test), source.classes
+
+
+def kept(name: str) -> Path | None:
+    """The folder of a data set that has been downloaded before; None where there is none, or a part is missing."""
+    folder = cache() / name
+    there = name in SOURCES and all((folder / file).is_file() for file in SOURCES[name].files)
+    return folder if there else None
+
+
+def test_part(name: str) -> tuple[Part, tuple[str, ...]]:
+    """The test part of a data set that `kept` finds, and the names of its classes; nothing is downloaded.
+
+    Raises:
+        ValueError: a file that is not the one its publishers describe.
+    """
+    source = SOURCES[name]
+    try:
+        return source.test([cache() / name / file for file in source.files]), source.classes
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zlib.error, tarfile.TarError):
+        raise ValueError(f"the downloaded files of {name} are damaged: delete {name} in the cache folder") from None
 
 
 def _tensors(part: Part) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd  # noqa: F401  plotly breaks on a pandas that the warm-up has imported half
 import plotly.graph_objects as go
 import plotly.io as pio
-from numpy.typing import NDArray
 
 # blue, ochre, green, pink, brick, grey, sky, olive, violet, brown
 LIGHT = (
@@ -64,7 +63,6 @@ class Ink(NamedTuple):
 
 
 MARKS = (36, 72, 108, 255)  # the radii of the literature, in 1/255
-POINTS = 450  # a step curve needs no more
 
 INK = {
     False: Ink("#ffffff", "#1f2328", "#e3e6ea", "#6b737c"),
@@ -152,46 +150,3 @@ def rules(fig: go.Figure, lines: Sequence[tuple[float, str, str, str]], axis: st
         if axis == "x":  # the right-most name stands inside: the margin is narrow
             names[-1]["xanchor"] = "right" if value == last > 0 else "left"
     fig.update_layout(shapes=shapes, annotations=names)
-
-
-def outline(
-    fig: go.Figure,
-    values: NDArray,
-    edges: NDArray,
-    total: int,
-    name: str,
-    look: Mapping[str, Any],
-    hover: str,
-) -> None:
-    """Histogram as a step line with a light fill, in percent of `total`."""
-    share = 100 * np.histogram(values, edges)[0] / max(total, 1)
-    fig.add_scatter(
-        x=np.append(edges[0], edges),
-        y=np.concatenate([[0.0], share, [0.0]]),
-        name=name,
-        line=look["line"] | {"shape": "hv"},
-        fill="tozeroy",
-        fillcolor=rgba(look["line"]["color"], 0.15),
-        hovertemplate=f"from {hover}: %{{y:.2f}} %",
-    )
-
-
-def right_end(runs: Sequence[Mapping[str, Any]], marks: Sequence[int]) -> float:
-    """Right end of the radius axis: the largest finite radius of a correct image, at least the first mark."""
-    radii = [np.asarray(run["radius"], dtype=float)[np.asarray(run["correct"], dtype=bool)] for run in runs]
-    largest = max([float(r[np.isfinite(r)].max(initial=0.0)) for r in radii], default=0.0)
-    return 1.05 * max(largest, min(marks, default=255) / 255)
-
-
-def certified_steps(
-    radius: NDArray, correct: NDArray, marks: Sequence[int], right: float
-) -> tuple[NDArray, NDArray, bool]:
-    """Points (eps, percent correct with radius > eps) and whether every step of the curve is among them."""
-    certified = np.sort(radius[correct])
-    steps = np.unique(certified[np.isfinite(certified)])
-    exact = len(steps) <= POINTS
-    if not exact:
-        steps = steps[np.linspace(0, len(steps) - 1, POINTS).astype(int)]
-    x = np.unique(np.concatenate([[0.0, right], [k / 255 for k in marks if k / 255 <= right], steps]))
-    above = len(certified) - np.searchsorted(certified, x, side="right")
-    return x, 100 * above / max(len(radius), 1), exact

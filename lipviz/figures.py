@@ -16,75 +16,16 @@ from lipviz.drawing import (
     DARK,
     INK,
     LIGHT,
-    MARKS,
     STYLE,
-    certified_steps,
     config,
     figure,
     layout,
     looks,
-    outline,
     rgba,
-    right_end,
     rules,
 )
 
-__all__ = ["DARK", "LIGHT", "STYLE", "certified_curve", "config", "margin_line"]
-__all__ += ["radius_histogram", "training"]
-
-
-def certified_curve(
-    runs: Sequence[Mapping[str, Any]],
-    marks: Sequence[int] = MARKS,
-    eps: float | None = None,
-    dark: bool = False,
-) -> go.Figure:
-    """Share of images that are correct and have a radius above eps, clean accuracy as a point.
-
-    Each of `runs` holds name, row, radius (one per image) and correct (bool, one per image).
-    """
-    fig = figure(dark, 420, "radius eps (l2, pixels in [0, 1])", "certified accuracy (%)")
-    right = right_end(runs, marks)
-    for run, look in zip(runs, looks(runs, dark), strict=True):
-        radius, correct = np.asarray(run["radius"], dtype=float), np.asarray(run["correct"], dtype=bool)
-        x, y, exact = certified_steps(radius, correct, marks, right)
-        fig.add_scatter(
-            x=x,
-            y=y,
-            name=run["name"],
-            legendgroup=run["name"],
-            line=look["line"] | {"shape": "hv" if exact else "vh"},  # thinned: below the truth, never above
-            customdata=255 * x,
-            hovertemplate="radius %{x:.4f} (%{customdata:.0f}/255)<br>certified %{y:.1f} %",
-        )
-        fig.add_scatter(
-            x=[0.0],
-            y=[100 * correct.sum() / max(len(correct), 1)],
-            name=run["name"],
-            legendgroup=run["name"],
-            showlegend=False,
-            mode="markers",
-            marker=look["marker"] | {"size": 10},
-            hovertemplate="clean accuracy %{y:.1f} %",
-            cliponaxis=False,
-        )
-    rules(fig, [(k / 255, f"{k}/255", "dot", INK[dark].strong) for k in marks if k / 255 <= right])
-    if eps is not None:  # named at the foot, where no mark is named
-        line = {"dash": "dash", "width": 2, "color": INK[dark].text}
-        fig.add_vline(eps, line=line, annotation_text=f"eps {eps:.3g}", annotation_position="bottom right")
-    return fig.update_layout(xaxis_range=[-0.02 * right, right], yaxis_range=[0, 101])
-
-
-def radius_histogram(runs: Sequence[Mapping[str, Any]], marks: Sequence[int] = MARKS, dark: bool = False) -> go.Figure:
-    """Certified radii of the correct images in percent of all images; `runs` as in certified_curve."""
-    fig = figure(dark, 320, "certified radius (l2, pixels in [0, 1])", "share of the images (%)")
-    right = right_end(runs, marks)
-    for run, look in zip(runs, looks(runs, dark), strict=True):
-        radius, correct = np.asarray(run["radius"], dtype=float), np.asarray(run["correct"], dtype=bool)
-        shown = np.clip(radius[correct], 0.0, right)
-        outline(fig, shown, np.linspace(0.0, right, 61), len(radius), run["name"], look, "radius %{x:.3f}")
-    rules(fig, [(k / 255, f"{k}/255", "dot", INK[dark].strong) for k in marks if k / 255 <= right])
-    return fig
+__all__ = ["DARK", "LIGHT", "STYLE", "config", "margin_line", "training"]
 
 
 def training(

@@ -292,19 +292,21 @@ def facts(run: runs.Run) -> list[tuple[str, str, str]]:
     last = {key: float(column[-1]) for key, column in run.metrics.items() if len(column)}
     if not last:
         return []
-    return [
-        ("epoch", f"{last['epoch']:.0f} / {total_epochs(run)}", "of the last evaluation"),
-        ("clean", f"{100 * last['accuracy']:.1f} %", "accuracy on held-out data"),
-        ("certified", f"{100 * last['certified_36']:.1f} %", "correct with a radius above 36/255 (l2), held-out data"),
-        ("bound", f"{last['bound']:.4g}", "proved Lipschitz bound of the whole network, l2"),
-        ("inputs per second", f"{last['images_per_second']:,.0f}", "training only, without the evaluations"),
-    ]
+    said = {
+        "epoch": ("epoch", f"{{:.0f}} / {total_epochs(run)}", "of the last evaluation"),
+        "accuracy": ("clean", "{:.1%}", "accuracy on held-out data"),
+        "certified_36": ("certified", "{:.1%}", "correct with a radius above 36/255 (l2), held-out data"),
+        "bound": ("bound", "{:.4g}", "proved Lipschitz bound of the whole network, l2"),
+        "images_per_second": ("inputs per second", "{:,.0f}", "training only, without the evaluations"),
+    }
+    told = [(name, form.format(last[key]), what) for key, (name, form, what) in said.items() if key in last]
+    return [(name, value.replace("%", " %"), what) for name, value, what in told]
 
 
 def seconds_left(run: runs.Run) -> float | None:
     """About how many seconds of training remain, from the pace so far; None before there is one."""
     last = {key: float(column[-1]) for key, column in run.metrics.items() if len(column)}
-    if not last.get("epoch"):
+    if not last.get("epoch") or "seconds" not in last:
         return None
     return last["seconds"] / last["epoch"] * (total_epochs(run) - last["epoch"])
 

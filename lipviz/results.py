@@ -58,7 +58,7 @@ def generate(folder: str | Path) -> str:
         mine = [group for group in grouped if group.protocol.data == data]
         lines += ["", f"## {data}", *_measured(mine)]
         if data == "cifar10":
-            lines += [line for group in mine for line in _compared(group)]
+            lines += _compared(mine[0])  # the largest group: the others are single runs
         lines += _published(data)
     if left:
         lines += ["", "## Not ranked", "", *(f"* `{name}` {why}." for name, why in sorted(left.items()))]

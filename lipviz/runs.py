@@ -5,6 +5,7 @@
     weights.safetensors   the free parameters, nothing derived
     certificates.csv      one row per test image: index, label, prediction, margin, radius
     spectra.npz           singular values, T and Gershgorin discs of every layer over training
+    attacks.npz           the smallest changes of the prediction that attacks found, with their protocol
     resume.safetensors    parameters, optimiser and generator of the last evaluation; never committed
 
 Every file is written beside its name and renamed, so a kill at any moment leaves the last complete one.
@@ -29,6 +30,7 @@ from lipviz.networks import Spec, build
 STATES = ("queued", "running", "stopped", "finished", "failed", "interrupted")
 KEYS = ("spec", "data", "recipe", "state")
 MARKS = (36, 72, 108, 255)
+PROTOCOL = ("steps", "restarts", "seed")  # of attacks.npz, beside index and radius; all other arrays are distances
 
 
 class RunError(ValueError):
@@ -53,6 +55,28 @@ class Certificates:
     def accuracy(self, eps: float | None = None) -> float:
         """Share of all images that are correct, and certified beyond `eps` (strictly) where it is given."""
         return float(np.mean(self.correct if eps is None else self.correct & (self.radius > eps)))
+
+
+@dataclass(frozen=True)
+class Attacks:
+    """What attacks.npz holds.
+
+    Attributes:
+        index: of the attacked images in the test set.
+        radius: certified, one an image.
+        distance: attack -> l2 distance of the change of the prediction it found, infinite where it found none.
+        protocol: how hard they tried, as far as it was kept: steps, restarts, seed.
+    """
+
+    index: np.ndarray
+    radius: np.ndarray
+    distance: dict[str, np.ndarray]
+    protocol: dict[str, int]
+
+    @property
+    def smallest(self) -> np.ndarray:
+        """The best of all attacks, image by image."""
+        return np.min(list(self.distance.values()), axis=0)
 
 
 @dataclass(frozen=True)
@@ -103,6 +127,8 @@ class Run:
         if not path.exists():
             return {}
         rows = read_csv(path)
+        if rows and not {"epoch", "accuracy"} <= rows[0].keys():
+            raise RunError(f"{path}: the columns epoch and accuracy are missing, expected what training writes")
         return {key: np.array([_number(row[key], path) for row in rows]) for key in rows[0]} if rows else {}
 
     @cached_property
@@ -117,7 +143,10 @@ class Run:
             columns = {key: np.array([_number(row[key], path) for row in rows]) for key in fields}
         except KeyError as error:
             raise RunError(f"{path}: column {error} is missing, expected {', '.join(fields)}") from None
-        return Certificates(**{k: v if k in ("margin", "radius") else v.astype(int) for k, v in columns.items()})
+        whole = {key: columns[key] for key in ("index", "label", "prediction")}
+        if not all(np.isfinite(c).all() and (np.abs(c) < 2**53).all() and not (c % 1).any() for c in whole.values()):
+            raise RunError(f"{path}: index, label and prediction must be whole numbers")
+        return Certificates(**columns | {key: column.astype(int) for key, column in whole.items()})
 
     @cached_property
     def spectra(self) -> dict[str, np.ndarray]:
@@ -130,6 +159,29 @@ class Run:
                 return dict(stored)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RunError(f"{path}: not a readable npz file ({error})") from None
+
+    @cached_property
+    def attacks(self) -> Attacks | None:
+        """attacks.npz, or None where nothing attacked the run.
+
+        Raises:
+            RunError: the file is not what `lipviz attack` writes.
+        """
+        path = self.folder / "attacks.npz"
+        if not path.exists():
+            return None
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = dict(stored)
+            index, radius = np.asarray(arrays.pop("index"), dtype=int), np.asarray(arrays.pop("radius"), dtype=float)
+            protocol = {key: int(arrays.pop(key)) for key in PROTOCOL if key in arrays}
+            distance = {key: np.asarray(found, dtype=float) for key, found in arrays.items()}
+            tables = (index, radius, *distance.values())
+            if not distance or not index.size or any(t.shape != (index.size,) or np.isnan(t).any() for t in tables):
+                raise ValueError("not one number for each image")
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            raise RunError(f"{path}: not a file of `lipviz attack`: run it again") from None
+        return Attacks(index, radius, distance, protocol)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -212,9 +264,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header; raises RunError where a row is cut off."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """The rows of a CSV file with a header; raises RunError on what is none, or where a row is cut off."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error):
+        raise RunError(f"{path}: not readable as CSV") from None
     if any(None in row or None in row.values() for row in rows):
         raise RunError(f"{path}: a row does not have as many fields as the header")
     return rows

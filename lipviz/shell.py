@@ -22,6 +22,7 @@ HEAVY = (
     *("lipviz.tries", "lipviz.batch"),
     *("lipviz.playground", "lipviz.worker", "lipviz.condition", "lipviz.lessons", "lipviz.history", "lipviz.jobs"),
     *("lipviz.protocols", "lipviz.published", "lipviz.standings"),
+    *("lipviz.radii", "lipviz.gallery"),
 )
 
 # section -> file -> title; the first page of all is the one the site opens with

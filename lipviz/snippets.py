@@ -1,25 +1,5 @@
 """The few lines of Python behind a page: each text runs by itself, and the tests execute it."""
 
-from collections.abc import Sequence
-
-
-def radii(folders: Sequence[str], eps: float) -> str:
-    """Certified accuracy of runs at a size, and their curves."""
-    return f"""import numpy as np
-import plotly.graph_objects as go
-import lipviz
-
-eps = {eps!r}
-figure = go.Figure(layout={{"xaxis": {{"title": "radius (l2)"}}, "yaxis": {{"title": "certified accuracy (%)"}}}})
-for folder in {list(folders)!r}:
-    found = lipviz.load(folder).certificates
-    radius = np.sort(found.radius[found.correct])
-    print(folder, f"{{100 * (radius > eps).sum() / len(found.radius):.1f}} % certified at {{eps:.4f}}")
-    kept = 100 * np.arange(len(radius), 0, -1) / len(found.radius)
-    figure.add_scatter(x=radius, y=kept, name=folder, line={{"shape": "vh"}})
-figure.write_html("radii.html", config={{"showSendToCloud": False}})
-"""
-
 
 def certify(folder: str) -> str:
     """The certificate of one picture."""

@@ -6,8 +6,6 @@ Everything comes from the run folders. What a folder does not hold is None, and 
 import math
 import os
 import statistics
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,7 +17,6 @@ from lipviz.runs import MARKS, Run, RunError
 
 T = TypeVar("T")
 
-SETTINGS = ("index", "radius", "steps", "restarts", "seed")  # of attacks.npz; all other arrays are distances
 REACH = 510  # the largest radius asked for, in 1/255
 
 # what can stand against certified accuracy: key -> (name, unit in the table, digits)
@@ -140,18 +137,10 @@ def attacks(run: Run) -> dict[str, float | None] | None:
     Raises:
         RunError: the file is not what `lipviz attack` writes.
     """
-    path = run.folder / "attacks.npz"
-    if not path.exists():
+    found = run.attacks
+    if found is None:
         return None
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            radius = np.asarray(stored["radius"], dtype=float)
-            found = [stored[key] for key in stored.files if key not in SETTINGS]
-        distance = np.min([np.asarray(each, dtype=float) for each in found], axis=0)
-        if not len(radius) or distance.shape != radius.shape:
-            raise ValueError("no distances")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise RunError(f"{path}: not a file of `lipviz attack`: run it again") from None
+    radius, distance = found.radius, found.smallest
     ratio = np.divide(radius, distance, out=np.zeros_like(radius), where=distance > 0)
     broken = float(np.sum(distance < radius))
     return {"tightness": float(np.median(ratio)), "attacked": float(len(radius)), "broken": broken}

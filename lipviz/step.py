@@ -75,8 +75,6 @@ class Step:
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean over the batch."""
         x = datasets.as_float(x)
-        if x.ndim == 4 and self.device.type == "cuda":
-            x = x.contiguous(memory_format=torch.channels_last)  # the convolutions keep what they are given
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             s = self.model(x)
         return offset_cross_entropy(s.float(), y, self.recipe.offset, self.recipe.temperature)

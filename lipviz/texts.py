@@ -21,38 +21,6 @@ for $T$ is a row of the table of layers.
 """,
 )
 
-RADII = (
-    """
-#### What a curve says
-
-Each right answer of a test set has a **certified radius**: no change smaller than that alters it. Sort the answers by
-radius, and ask at each size how many are left: that is the curve. It starts at the clean accuracy and can only fall.
-
-A curve that starts high and falls fast belongs to a network that is often right by a hair. A curve that starts lower
-and
-falls slowly belongs to one that is sure of fewer answers. Which is better depends on the size you care about.
-
-The curve is a promise, not a measurement of attacks: below it, no attack of that size can succeed, whatever it does.
-Between the curve and the clean accuracy lies what nobody has proved either way.
-""",
-    """
-#### The radius
-
-For an input $x$ with label $y$, logits $s_j = w_j^\\top h(x) + b_j$ and a body $h$ that is $L$-Lipschitz in the l2
-norm,
-
-$$ r(x) = \\min_{j \\ne y} \\frac{s_y(x) - s_j(x)}{L \\, \\lVert w_y - w_j \\rVert} . $$
-
-Two logits cannot approach each other faster than $L \\lVert w_y - w_j \\rVert$ per unit of change, so none overtakes
-$s_y$ within $r(x)$ (Tsuzuku, Sato & Sugiyama, NeurIPS 2018). $L$ is the product of proved bounds of the layers, the
-logits are evaluated in float64 with a bound of their rounding errors, and $r$ is rounded down.
-
-Certified accuracy at $\\varepsilon$ is the share of test inputs with the right answer and $r(x) > \\varepsilon$. The
-interval beside it (Wilson, 95 %) speaks of other inputs drawn like these; the certificates themselves are not a matter
-of chance.
-""",
-)
-
 CERTIFY = (
     """
 #### What the picture proves

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lipviz.certify import Certifier
     from lipviz.grams import Gram
-    from lipviz.runs import Certificates, Run
+    from lipviz.runs import Run
     from lipviz.spectra import Spectrum
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -273,16 +273,3 @@ def shown_path(run: "Run") -> str:
 def data_name(run: "Run") -> str:
     """What the run was trained on."""
     return str(run.config["data"].get("name") or "unnamed data")
-
-
-def certificates(run: "Run") -> "Certificates | None":
-    """certificates.csv of the run, read once for all visitors; None where it is missing or empty."""
-    return _certificates(str(run.folder), _stamp(run, "certificates.csv"))
-
-
-@st.cache_data(max_entries=24, show_spinner="Reading certificates ...")
-def _certificates(folder: str, stamp: float) -> "Certificates | None":
-    from lipviz.runs import load
-
-    found = load(folder).certificates
-    return found if found is not None and len(found.radius) else None

@@ -15,6 +15,8 @@ import streamlit as st
 from lipviz import ui
 
 WEB = Path(__file__).resolve().parent / "web"
+DASHES = {"solid": "", "dash": "6 4", "dot": "1.5 3", "dashdot": "6 3 1.5 3", "longdash": "10 4"}
+DASHES["longdashdot"] = "10 3 1.5 3"
 FONT = "'Source Sans', 'Source Sans Pro', system-ui, sans-serif"
 
 
@@ -36,6 +38,15 @@ def look() -> dict[str, Any]:
 
     dark = ui.dark()
     return {**INK[dark]._asdict(), "palette": list(DARK if dark else LIGHT), "dark": dark, "font": FONT}
+
+
+def dash(name: str) -> str:
+    """The dash of a row (drawing.STYLE) as SVG takes it.
+
+    >>> dash("dash"), dash("9px,3px")
+    ('6 4', '9 3')
+    """
+    return DASHES.get(name, name.replace("px", "").replace(",", " "))
 
 
 def sent(key: str, name: str) -> object:

@@ -21,8 +21,6 @@ REACH = 510
 AXES = ("clean", "parameters", "training", "forward", "memory")
 NAMES = {"training": "seconds"}  # what the menu calls an axis -> its key in the numbers
 SORTS = ("certified", "clean", "parameters", "train s", "name")
-DASHES = {"solid": "", "dash": "6 4", "dot": "1.5 3", "dashdot": "6 3 1.5 3", "longdash": "10 4"}
-DASHES["longdashdot"] = "10 3 1.5 3"
 COSTS = {
     "forward": "An image, of a batch of 256 through the frozen network in float32; on a CPU the time of one core.",
     "memory": "Parameters, optimiser, and the most that one more training step holds at a time; without the data set.",
@@ -133,7 +131,7 @@ def _solid(line: "Standing", by_name: bool = False) -> dict[str, Any]:
         "title": line.name if by_name else LAYERS[line.row].title,
         "colour": style.colour,
         "marker": style.marker,
-        "dash": DASHES.get(style.dash, style.dash.replace("px", "").replace(",", " ")),
+        "dash": ui_canvas.dash(style.dash),
         "x": {key: value for key in KNOWN if (value := line.numbers.get(key)) is not None},
         "curve": [round(sum(values) / len(curves), 3) for values in zip(*curves, strict=True)],
         "low": [round(min(values), 3) for values in zip(*curves, strict=True)] if several else [],

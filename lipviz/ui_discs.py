@@ -112,7 +112,9 @@ def layer(controls: "DeltaGenerator", run: "Run", view: str) -> Shown:
     scaling = controls.selectbox("Factors q", list(scalings), key="gd_scale", width=180, **BOUND)
     q = scalings[scaling]
     t = lessons.diagonal(gram) if view == "T - G" else None
-    frames = _frames(str(run.folder), _stamp(run), index)
+    frames = None
+    with ui.in_words():  # discs over the training that cannot be read leave those of now
+        frames = _frames(str(run.folder), _stamp(run), index)
     if frames is not None and t is not None and frames.left is None:
         frames = None
     point = 100

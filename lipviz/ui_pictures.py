@@ -156,11 +156,9 @@ def verdict(radius: float) -> None:
 
 
 def cards(answers: Sequence["Answer"]) -> None:
-    """A card for each network, two in a row."""
-    for start in range(0, len(answers), 2):
-        for place, answer in zip(st.columns(2), answers[start : start + 2], strict=False):
-            with place:
-                card(answer)
+    """A card for each network."""
+    for answer in answers:
+        card(answer)
 
 
 def stable(answers: Sequence["Answer"]) -> None:
@@ -237,7 +235,7 @@ def compare(
     # three stand side by side anywhere; four do where there is room for them, else two and two
     four = "repeat(auto-fit, minmax(clamp(6rem, (28rem - 100%) * 99, 45%), 1fr))"
     columns = four if noise else "repeat(3, minmax(0, 1fr))"
-    st.html(f'<div style="display: grid; grid-template-columns: {columns}; gap: 0.75rem">{"".join(figures)}</div>')
+    st.html(f'<div style="display: grid; max-width: 56rem; grid-template-columns: {columns}; gap: 0.75rem">{"".join(figures)}</div>')
 
 
 def noise(answer: "Answer", size: float) -> "tuple[NDArray, str]":

@@ -1,20 +1,56 @@
-"""What the page of certified radii draws: curves, histogram and numbers of runs on one data set."""
+"""The pieces of the page Certified radii: its controls, its picture, and the numbers of every run beside each other."""
 
-import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lipviz import ui
+from lipviz import ui, ui_canvas
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
+    from lipviz.radii import Curves, Sandwich
+    from lipviz.runs import Certificates, Run
 
-    from lipviz.runs import Run
-
+KEY = "cr_picture"
+BOUND: dict[str, Any] = {"bind": "query-params"}
+REACH = 1020  # as lipviz.radii: the widgets stand before it comes
 PIXELS = "pixels in [0, 1]"
-Curve = dict[str, Any]  # name, row, radius, correct, bound: of one run
+MOST_CLASSES = 20  # beside the picture; the table has them all
+DEFAULT = ("sll", "cayley", "aol", "plain")
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A run whose certificates can be read.
+
+    Attributes:
+        run: the run.
+        found: its certificates.
+        curves: counted at every size.
+        both: both sides of the truth on the attacked images; None where nothing attacked the run.
+    """
+
+    run: "Run"
+    found: "Certificates"
+    curves: "Curves"
+    both: "Sandwich | None" = None
+
+
+def controls(found: Sequence["Run"]) -> tuple[list["Run"], str, int]:
+    """The chosen runs, the name of the one in detail, eps in 1/255."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        names = data_names(found)
+        data = st.pills("Data", names, default=names[0], required=True, key="cr_data", width="content", **BOUND)
+        k = st.number_input("eps, in 1/255", 0, REACH, 36, key="cr_eps", width=130, **BOUND)
+        place = st.container(width=190)
+        same = [run for run in found if ui.data_name(run) == (data or names[0])]
+        with st.container():
+            chosen = ui.pick_runs(same, f"cr_runs_{data}", default(same))
+        one = place.selectbox("In detail", [run.name for run in chosen], key=f"cr_one_{data}", **BOUND)
+    return chosen, one or "", 36 if k is None else k
 
 
 def data_names(found: Sequence["Run"]) -> list[str]:
@@ -23,122 +59,209 @@ def data_names(found: Sequence["Run"]) -> list[str]:
     return sorted(shapes, key=lambda name: (-shapes[name], name != "cifar10", name))
 
 
+def default(same: Sequence["Run"]) -> list[str]:
+    """Names of the runs to open with: the best one, and one of each of a few families."""
+    best = [run.name for run in same if run.name.endswith("-best")]
+    first = {run.spec.layer: run.name for run in reversed(same) if run.name not in best}
+    few = [*best, *(first[row] for row in DEFAULT if row in first)]
+    return few if len(few) > 1 else [run.name for run in same[:6]]
+
+
 def unit(run: "Run") -> str:
     """What a radius of the run is measured in."""
     return PIXELS if len(run.spec.input_shape) == 3 else "in the unit of the plane the points lie in"
 
 
-def curve(run: "Run") -> list[Curve]:
-    """The run's certificates as figures take them; nothing, and a sentence, where it has none."""
-    found = ui.certificates(run)
-    if found is None:
-        st.warning(f"{ui.literal(run.name)} has no certificates: its training did not come to its end.")
-        return []
+def opened(chosen: Sequence["Run"], one: str) -> list[Shown]:
+    """What can be read of the runs; a sentence for what a folder does not hold."""
+    shown = []
+    for run in chosen:
+        name, cost = ui.literal(run.name), "its curve, histogram, classes and images cannot be drawn"
+        read = None
+        with _said(cost):
+            read = _counted(str(run.folder), ui._stamp(run, "certificates.csv"), len(run.classes))
+            if read is None:
+                st.warning(f"{name} has no certificates (certificates.csv is missing or empty): {cost}.")
+        shown += [Shown(run, *read)] if read is not None else []
+    detail = in_detail(shown, one) if shown else None
+    return [replace(item, both=_both(item.run)) if item is detail else item for item in shown]
+
+
+def in_detail(shown: Sequence[Shown], one: str) -> Shown:
+    """The run that is drawn with both sides of the truth: the chosen one, or the first that can be read."""
+    return next((item for item in shown if item.run.name == one), shown[0])
+
+
+def _both(run: "Run") -> "Sandwich | None":
+    """Both sides of the truth for the run; a sentence where there is one side only."""
+    cost, both = "what attacks leave and what is unknown cannot be drawn", None
+    with _said(cost):
+        stamps = tuple(ui._stamp(run, file) for file in ("certificates.csv", "attacks.npz"))
+        both = _attacked(str(run.folder), stamps)
+        if both is None:
+            st.caption(f"{ui.literal(run.name)} has no attacks.npz: {cost}. `lipviz attack` makes one.")
+    return both
+
+
+@contextmanager
+def _said(cost: str) -> Iterator[None]:
+    """A broken file in one sentence, with what it costs."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        st.error(f"{ui.sentence(str(error))}: {cost}.")
+
+
+@st.cache_resource(max_entries=48, show_spinner="Reading certificates ...")
+def _counted(folder: str, stamp: float, classes: int) -> "tuple[Certificates, Curves] | None":
+    from lipviz import radii
+    from lipviz.runs import load
+
+    found = load(folder).certificates
+    return None if found is None or not len(found.radius) else (found, radii.curves(found, classes))
+
+
+@st.cache_resource(max_entries=48, show_spinner=False)
+def _attacked(folder: str, stamps: tuple[float, ...]) -> "Sandwich | None":
+    from lipviz import radii
+    from lipviz.runs import load
+
+    run = load(folder)
+    assert run.certificates is not None  # the caller has read them
+    return None if run.attacks is None else radii.sandwich(run.certificates, run.attacks)
+
+
+def picture(shown: Sequence[Shown], one: Shown, k: int, between: tuple[int, int]) -> None:
+    """Certified accuracy of all runs, both sides of the truth for one, its radii and its classes; eps to drag."""
+    from lipviz import radii
+    from lipviz.pictures import rounded_up
+
+    top, run = radii.end([item.curves for item in shown], one.both, k), one.run
+    seen, lines = Counter[str](), []
+    for item in shown:
+        lines.append(_line(item, top, seen[item.run.spec.layer]))
+        seen[item.run.spec.layer] += 1
+    sub, curves = one.both, one.curves
+    data = {
+        "runs": lines,
+        "one": shown.index(one),
+        "wrong": curves.wrong.tolist(),
+        "sub": sub and {"n": sub.n, "right": sub.right, "kept": _cut(sub.kept, top), "stands": _cut(sub.stands, top)},
+        "classes": {
+            "names": list(run.classes),
+            "n": curves.class_n.tolist(),
+            "right": curves.class_right.tolist(),
+            "kept": [_cut(kept, top) for kept in curves.class_kept],
+        }
+        if len(run.classes) <= MOST_CLASSES
+        else None,
+        "eps": k,
+        "from": min(between),
+        "to": max(between),
+        "top": top,
+        "reach": radii.REACH,
+        "bin": radii.BIN,
+        "marks": marks(run),
+        "unit": unit(run),
+        "bound": "" if (bound := constant(run)) is None else rounded_up(bound),
+        "numbers": "numbers" not in st.query_params.get("hide", "").split(","),
+    }
+    ui_canvas.mount("radii", data, KEY, on_eps_change=moved, on_range_change=brushed)
+
+
+def _line(item: Shown, top: int, before: int) -> dict[str, Any]:
+    """A run as the picture takes it; runs of one layer differ in their dash."""
+    from lipviz.drawing import STYLE, UNKNOWN
+
+    style, curves = STYLE.get(item.run.spec.layer, UNKNOWN), item.curves
+    return {
+        "name": item.run.name,
+        "colour": style.colour,
+        "dash": ui_canvas.dash(style.dash) + " 1 1" * before,
+        "n": curves.n,
+        "right": curves.right,
+        "kept": _cut(curves.kept, top),
+        "bins": curves.histogram.tolist(),
+    }
+
+
+def _cut(counts: Any, top: int) -> list[int]:  # noqa: ANN401  an array of any length
+    return counts[: top + 1].tolist()
+
+
+def moved() -> None:
+    """Callback of the picture: eps was let go at a new place."""
+    k = ui_canvas.number(ui_canvas.sent(KEY, "eps"), 0.0, float(REACH))
+    if k is not None:
+        st.session_state["cr_eps"] = round(k)
+
+
+def brushed() -> None:
+    """Callback of the picture: another range of radii was selected."""
+    ends = ui_canvas.numbers(ui_canvas.sent(KEY, "range"), 2, 0.0, float(REACH))
+    if ends is not None:
+        st.session_state["cr_from"], st.session_state["cr_to"] = (round(k) for k in sorted(ends))
+
+
+def marks(run: "Run") -> list[int]:
+    """The sizes of the literature, which speak of pixels."""
+    from lipviz.runs import MARKS
+
+    return list(MARKS) if unit(run) == PIXELS else []
+
+
+def constant(run: "Run") -> float | None:
+    """The proved bound of the whole network that run.json holds."""
     results = run.config.get("results")
     bound = results.get("bound") if isinstance(results, dict) else None
-    bound = float(bound) if isinstance(bound, (int, float)) else math.nan
-    return [{"name": run.name, "row": run.spec.layer, "radius": found.radius, "correct": found.correct, "bound": bound}]
+    good = isinstance(bound, int | float) and not isinstance(bound, bool)
+    return float(bound) if good and 0 < bound < float("inf") else None
 
 
-def show_curves(curves: Sequence[Curve], eps: float, unit: str) -> None:
-    """Certified accuracy against the radius."""
-    from lipviz import figures
-
-    figure = figures.certified_curve(curves, _marks(unit), eps, ui.dark())
-    best = max(curves, key=lambda c: _share(c, eps))
-    alt = f"Certified accuracy falls with the radius; at {eps:.3f} {best['name']} keeps most, {_share(best, eps):.1%}."
-    ui.show(_in_unit(figure, "radius eps", unit), "certified", alt)
-
-
-def show_histogram(curves: Sequence[Curve], unit: str) -> None:
-    """How often each radius occurs among the right answers; runs that would fill one bin are told, not drawn."""
-    from lipviz import figures
-
-    end = max(float(c["radius"].max()) for c in curves)
-    wide = [c for c in curves if c["radius"].max() > end / 30]
-    figure = figures.radius_histogram(wide, _marks(unit), ui.dark())
-    figure.update_layout(height=420)  # as high as the curve beside it
-    ui.show(_in_unit(figure, "certified radius", unit), "radii", "Histogram of the certified radii of right answers.")
-    for c in curves:
-        if c["radius"].max() <= end / 30:
-            st.caption(f"Not drawn: {ui.literal(c['name'])}, whose radii all lie below {c['radius'].max():.2g}.")
-
-
-def summary(curves: Sequence[Curve], eps: float) -> list[dict[str, Any]]:
+def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
     """A row of numbers for each run; accuracies in percent of the whole test set."""
     import numpy as np
 
     from lipviz.pictures import rounded_up
+    from lipviz.radii import wilson
 
     rows = []
-    for c in curves:
-        radii, n = c["radius"][c["correct"]], len(c["radius"])
-        kept = int((radii > eps).sum())
-        low, high = wilson(kept, n)
+    for item in shown:
+        c, kept = item.curves, int(item.curves.kept[k])
+        low, high = wilson(kept, c.n)
+        radii = item.found.radius[item.found.correct]
+        quantiles = [float(f"{q:.4f}") for q in np.quantile(radii, (0.1, 0.5))] if len(radii) else [None, None]
+        bound = constant(item.run)
         rows.append(
             {
-                "run": c["name"],
-                "clean %": round(100 * len(radii) / n, 1),
-                "certified at eps %": round(100 * kept / n, 1),
+                "run": item.run.name,
+                "clean %": round(100 * c.right / c.n, 1),
+                "certified at eps %": round(100 * kept / c.n, 1),
                 "95 % interval": f"{100 * low:.1f} to {100 * high:.1f}",
-                "median radius of right answers": float(f"{np.median(radii):.4f}") if len(radii) else None,
-                "test inputs": n,
-                "Lipschitz bound": rounded_up(c["bound"]),
+                "mean radius": float(f"{radii.mean():.4f}") if len(radii) else None,
+                "median radius": quantiles[1],
+                "a tenth below": quantiles[0],
+                "test inputs": c.n,
+                "Lipschitz bound": None if bound is None else rounded_up(bound),
             }
         )
     return rows
 
 
-def csv(curves: Sequence[Curve]) -> str:
-    """Radius and rightness of every test input of every run, one line each."""
-    lines = ["run,input,right,radius"]
-    for c in curves:
-        pairs = zip(c["correct"], c["radius"], strict=True)
-        lines += [f"{c['name']},{i},{int(right)},{radius!r}" for i, (right, radius) in enumerate(pairs)]
+def csv(shown: Sequence[Shown]) -> str:
+    """A line for each test input of each run; the last column is the smallest change that attacks of it found."""
+    lines = ["run,input,label,prediction,right,radius,attacked"]
+    for item in shown:
+        found = item.found
+        attacked = {} if item.both is None else dict(zip(item.both.row.tolist(), item.both.distance, strict=True))
+        columns = (found.index, found.label, found.prediction, found.correct, found.radius)
+        for i, (index, label, said, right, radius) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+            far = f"{float(attacked[i])!r}" if i in attacked else ""
+            lines.append(f"{item.run.name},{index},{label},{said},{int(right)},{radius!r},{far}")
     return "\n".join([*lines, ""])
-
-
-def notice(rows: Sequence[dict[str, Any]], k: int) -> str:
-    """What to look at, in the state the page is in."""
-    if k == 0:
-        return "At size 0 only answers whose margin is 0 are lost: the curves start at the clean accuracy, the dots."
-    best, clean = (max(rows, key=lambda row: row[key]) for key in ("certified at eps %", "clean %"))
-    if best["certified at eps %"] == 0:
-        return f"No answer of any run here is certified beyond {k}/255. Move the size down until the first curve lifts."
-    name, share = ui.literal(best["run"]), best["certified at eps %"]
-    if best is clean:
-        return f"{name} leads in clean accuracy and at {k}/255, where it keeps {share} %. Does it lead further out too?"
-    return (
-        f"{ui.literal(clean['run'])} is right most often ({clean['clean %']} %), but at {k}/255 {name} keeps "
-        f"most, {share} %: being right and being certified are two things."
-    )
 
 
 def notes(chosen: Sequence["Run"]) -> list[str]:
     """What is to be known about the data, each sentence once."""
     found = [run.config["data"].get("notes") for run in chosen]
     return list(dict.fromkeys(str(note) for entry in found if isinstance(entry, list) for note in entry))
-
-
-def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share, after Wilson: it stays in [0, 1] and is not empty at 0 or n hits.
-
-    >>> [round(end, 4) for end in wilson(0, 10)], [round(end, 4) for end in wilson(50, 100)]
-    ([0.0, 0.2775], [0.4038, 0.5962])
-    """
-    share, spread = hits / n, z * z / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / n + spread / n / 4) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def _share(c: Curve, eps: float) -> float:
-    return float((c["correct"] & (c["radius"] > eps)).mean())
-
-
-def _marks(unit: str) -> tuple[int, ...]:
-    return (36, 72, 108, 255) if unit == PIXELS else ()  # the sizes of the literature speak of pixels
-
-
-def _in_unit(figure: "go.Figure", title: str, unit: str) -> "go.Figure":
-    return figure.update_xaxes(title=f"{title} (l2, {unit})")

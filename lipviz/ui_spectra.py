@@ -45,6 +45,11 @@ def controls(found: Sequence["Run"]) -> tuple[list["Run"], str, bool, int, bool,
     return runs, kind or KINDS[0], log, progress, exact, place  # an empty address gives no kind at all
 
 
+def drawable(run: "Run") -> bool:
+    """Whether the run has weights, or what was stored while it trained."""
+    return any((run.folder / file).exists() for file in ("weights.safetensors", "spectra.npz"))
+
+
 def layer_menu(histories: Sequence["History"]) -> int | None:
     """The number of the layer to show, None for all but the last."""
     count = max((len(h.layers) for h in histories), default=0)

@@ -99,6 +99,10 @@ def curve(run: "Run", name: str) -> None:
     from lipviz import jobs
     from lipviz.figures import training
 
+    if not run.metrics:
+        if not jobs.active(run):
+            st.caption("No evaluation of this run is kept (metrics.csv): its curves cannot be drawn.")
+        return
     ui.numbers(jobs.facts(run))
     for note in run.config["data"].get("notes") or []:
         st.caption(ui.literal(str(note)))

@@ -4,7 +4,7 @@
 
 The file has one table a data set: `rows`, `notes`, and for each kind of device (`cpu`, `cuda`) one network `spec`, one
 `recipe`, the `lr` of the rows that need another one, and the budget `seconds`: of one core on a CPU, of the clock on a
-GPU. How many epochs fit is measured before a run begins. `best` beside them is one more run with a table of its own.
+GPU. How many epochs fit is measured before a run begins. `[[... .best]]` are more runs, each with a table of its own.
 """
 
 import tempfile
@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ WARM_UP, TIMED = 3, 12  # steps before and behind the time of one
 # of each table: the keys it must have, and those it may have
 SET = ({"rows"}, {"notes", "cpu", "cuda"})
 PART = ({"seconds", "spec", "recipe"}, {"lr", "best"})
-BEST = ({"layer", "seconds"}, {"spec", "recipe"})
+BEST = ({"layer", "seconds"}, {"name", "spec", "recipe"})
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,14 @@ def read(path: str | Path, device: str = "cpu") -> list[Entry]:
         for row in table["rows"]:
             recipe = part["recipe"] | ({"lr": rates[row]} if row in rates else {})
             found.append(Entry(f"{source}-{row}", source, row, float(part["seconds"]), part["spec"], recipe, notes))
-        if best := part.get("best"):
+        bests = part.get("best", [])
+        if not isinstance(bests, list):
+            raise ValueError(f"{path}: expected tables [[{source}.{device}.best]], got a single one")
+        for best in bests:
             _check(path, f"{source}.{device}.best", best, BEST)
-            best = {"spec": {}, "recipe": {}, **best}
-            spec, recipe = part["spec"] | best["spec"], part["recipe"] | best["recipe"]
-            found.append(Entry(f"{source}-best", source, best["layer"], float(best["seconds"]), spec, recipe, notes))
+            name = f"{source}-{best.get('name', 'best')}"
+            spec, recipe = part["spec"] | best.get("spec", {}), part["recipe"] | best.get("recipe", {})
+            found.append(Entry(name, source, best["layer"], float(best["seconds"]), spec, recipe, notes))
     return found
 
 
@@ -168,16 +172,24 @@ def train(
     if before and before.config["state"] == "finished":
         return before
     origin = Path(data) / entry.source
-    loaded = datasets.load(origin)
+    loaded = _load(origin)
     loaded = replace(loaded, notes=(*entry.notes, *loaded.notes))
     if before and (folder / "resume.safetensors").exists():
-        return Trainer(folder, before.spec, recipe_of(before), loaded, device, entry.source, resume=True).run(False)
+        return Trainer(
+            folder, before.spec, recipe_of(before), loaded, device, entry.source, resume=True, compile=compile
+        ).run(False)
     spec, recipe = entry.network(loaded), Recipe(**entry.recipe, seed=seed)
     epochs, choice = fitting(spec, recipe, loaded, entry.seconds, device, compile)
     recipe = Recipe(**{**entry.recipe, "epochs": epochs, "seed": seed})
     return Trainer(
         folder, spec, recipe, loaded, device, entry.source, budget=entry.seconds, compile=compile, choice=choice
     ).run(False)
+
+
+@lru_cache(maxsize=1)
+def _load(source: Path) -> datasets.Data:
+    """Runs of one data set follow each other, and decoding its images takes as long as an epoch of training."""
+    return datasets.load(source)
 
 
 def _same(run: runs.Run, entry: Entry, seed: int) -> None:
@@ -217,7 +229,7 @@ def attempt(
 
     The test set is not looked at. Returns a row of numbers: the accuracies are in percent of the held-out images.
     """
-    loaded = datasets.load(Path(data) / entry.source)
+    loaded = _load(Path(data) / entry.source)
     spec, recipe = entry.network(loaded), Recipe(**{**entry.recipe, "seed": seed})
     epochs, choice = entry.recipe.get("epochs"), None
     if epochs is None:

@@ -21,14 +21,14 @@ if not found:
     ui.no_runs()
     st.stop()
 
-left, right = st.columns([2, 5], gap="medium")
+left, middle, right = st.columns([2, 3, 4], gap="medium")
 with left, ui_page.part("controls"):
     default = ui_pictures.side_by_side(found)
     grey = next(run.spec.input_shape[0] == 1 for run in found if run.name in default)
     picture = ui_pictures.pick_picture("ci", "Digit 3" if grey else "Cat")
     chosen = ui.pick_runs(found, "ci_runs", default, "Networks", ui_pictures.MAX_NETWORKS)
 answers = []
-with right:
+with middle:
     for run in chosen:
         with ui.in_words():
             answers.append(ui_pictures.answer(run, picture))
@@ -37,25 +37,24 @@ with right:
         st.info("Choose a network on the left.")
 if not answers:
     st.stop()
-ui_pictures.stable(answers)
-batch = st.container()
-
-st.subheader("Change the picture")
-above = st.container(key="ci_verdict")
-left, right = st.columns([4, 5], gap="medium")
-with left:
+with right:
+    line = st.container()
     way, step, focus = ui_walks.controls(answers)
     walks = [ui_pictures.walk(answer, way) for answer in answers]
     ui_tries.press(answers, answers[focus])
-    ui_walks.pictures(answers[focus], walks[focus], step, way)
+    with line:
+        ui_walks.proof(answers[focus], walks[focus], step, way)
+batch = st.container()
+
+st.subheader("The picture changed")
 rows = ui_walks.changes(answers, walks, step)
-with right:
-    ui_walks.proof(answers[focus], walks[focus], step, way)
-with above:
+with st.container(key="ci_verdict"):
     ui_walks.verdicts(answers, walks, step)
     st.markdown(ui_tries.comparison(answers))
     ui_tries.go_there(answers)
     ui_tries.report(answers)
+ui_walks.pictures(answers[focus], walks[focus], step, way)
+ui_pictures.stable(answers)
 with ui_page.part("notice"):
     ui.notice(ui_walks.notice(rows, step, way))
 with ui_page.part("chips"):

@@ -1,16 +1,10 @@
-"""Certified radii: how many answers of a test set are certified, and how far."""
+"""Certified radii: how many answers of a test set are certified, how far, and what attacks leave of the rest."""
 
 from functools import partial
 
 import streamlit as st
 
-from lipviz import snippets, texts, ui, ui_page, ui_radii
-
-TRY = {
-    "Size 36/255: watch the gap between clean and certified": {"cr_eps": 36},
-    "Size 108/255: watch which network keeps most": {"cr_eps": 108},
-    "Size 0: every right answer with a positive radius counts": {"cr_eps": 0},
-}
+from lipviz import radii_words, ui, ui_page, ui_radii, ui_radii_parts
 
 ui_page.begin("How many answers are certified, and how far?")
 found = ui.all_runs(finished=True)
@@ -19,44 +13,47 @@ if not found:
     st.stop()
 
 with ui_page.part("controls"):
-    left, middle, right = st.columns([2, 3, 3], gap="medium")
-with left:
-    names = ui_radii.data_names(found)
-    data = st.pills("Data", names, default=names[0], required=True, key="cr_data", bind="query-params", wrap=True)
-with middle:
-    same = [run for run in found if ui.data_name(run) == data]
-    chosen = ui.pick_runs(same, f"cr_runs_{data}", [run.name for run in same[:6]])
-with right:
-    k = st.slider("Size eps, in 1/255", 0, 510, 36, format="%d/255", key="cr_eps", bind="query-params")
-eps = k / 255
-
-curves = []
-for run in chosen:
-    with ui.in_words():
-        curves += ui_radii.curve(run)
-if not curves:
+    chosen, name, k = ui_radii.controls(found)
+shown = ui_radii.opened(chosen, name)
+if shown:
+    one = ui_radii.in_detail(shown, name)
+    chart, told, near = (st.container() for _ in range(3))
+    st.subheader("Radii in a range")
+    low, high, right = ui_radii_parts.select()
+    with chart:
+        ui_radii.picture(shown, one, k, (low, high))
+        if bug := radii_words.bug(one):
+            st.error(bug)
+    with told, ui_page.part("notice"):
+        ui.notice(radii_words.notice(shown, one, k))
+    with near:
+        images = ui_radii_parts.gallery(one)
+        ui_radii_parts.strips(one, images, k)
+        with ui_page.part("chips"):
+            ui.try_this(radii_words.TRY, "cr")
+    ui_radii_parts.selected(one, images, low, high, right)
+    with ui_page.part("numbers"):
+        st.subheader("All runs")
+        ui.table(ui_radii.summary(shown, k), "radii")
+        first, second = st.columns([5, 6], gap="medium")
+        with first:
+            st.subheader(f"By class at {k}/255")
+            ui.table(ui_radii_parts.by_class(one, k), "classes")
+        with second:
+            st.subheader(f"What is certified as what at {k}/255")
+            ui_radii_parts.confused(one, k)
+    for said in (radii_words.counted(one, k, ui_radii.unit(one.run)), radii_words.attacked(one)):
+        st.caption(ui.literal(said))
+    for note in ui_radii.notes(chosen):
+        st.caption(ui.literal(note))
+    if images is not None:
+        st.caption(ui.literal(f"Images: {images.origin}, checked against the number, the classes and all labels."))
+else:
     st.info("Choose a run that has certificates.")
-    st.stop()
-unit = ui_radii.unit(chosen[0])
-rows = ui_radii.summary(curves, eps)
-left, right = st.columns([4, 3], gap="medium")
-with left:
-    ui_radii.show_curves(curves, eps, unit)
-with right:
-    ui_radii.show_histogram(curves, unit)
-with ui_page.part("notice"):
-    ui.notice(ui_radii.notice(rows, k))
-with ui_page.part("chips"):
-    ui.try_this(TRY, "cr")
-with ui_page.part("numbers"):
-    ui.table(rows, "radii")
-st.caption(
-    f"eps = {k}/255 = {eps:.4f}. Norm l2, {unit}. An answer counts as certified where it is right and its radius is "
-    "larger than eps; the interval (Wilson) is for other inputs drawn like the test set. The Lipschitz bound is that "
-    "of the whole network; a radius uses the proven bound of all layers but the last, and the last one class by class."
-)
-for note in ui_radii.notes(chosen):
-    st.caption(ui.literal(note))
-ui_page.depths(*texts.RADII)
-folders = [ui.shown_path(run) for run in chosen]
-ui_page.finish(snippets.radii(folders, round(eps, 6)), "radii.csv", partial(ui_radii.csv, curves))
+ui_page.depths(radii_words.IN_WORDS, radii_words.WITH_MATHEMATICS)
+if not shown:
+    ui_page.finish()
+else:
+    folders = [ui.shown_path(item.run) for item in shown]
+    code = radii_words.code(folders, ui.shown_path(one.run), k)
+    ui_page.finish(code, "radii.csv", partial(ui_radii.csv, shown))

@@ -11,7 +11,7 @@ st.markdown(
     "A singular value is the factor by which a layer stretches one direction. 1-Lipschitz: none above 1. "
     "Orthogonal: all equal 1, nothing is lost."
 )
-found = [run for run in ui.all_runs() if (run.folder / "weights.safetensors").exists()]
+found = [run for run in ui.all_runs() if ui_spectra.drawable(run)]
 if not found:
     ui.no_runs(pictures=False)
     st.stop()

@@ -24,8 +24,7 @@ def live(folder: str, was_active: bool) -> None:
     with ui.in_words():
         run = runs.load(folder)
         st.markdown(f"**{ui.literal(run.name)}** {ui.literal(jobs.told(run))}.")
-        if len(run.metrics):
-            ui_train.curve(run, "training")
+        ui_train.curve(run, "training")
         if was_active and not jobs.active(run):
             st.rerun()  # the whole page: its buttons change, and the clock of this part stops
 

@@ -4,7 +4,10 @@ import json
 import shutil
 
 import numpy as np
+from PIL import Image
 from shipped import CHECKPOINTS
+
+from lipviz import runs
 
 FILES = ("run.json", "certificates.csv", "metrics.csv", "attacks.npz")
 
@@ -35,3 +38,27 @@ def certificates(folder, radii, right):
     config = json.loads((folder / "run.json").read_text())
     config["results"]["accuracy"] = float(np.mean(right))
     (folder / "run.json").write_text(json.dumps(config))
+
+
+VALUES = [0, 10, 20, 30, 100, 110, 120, 130]  # of the pixels of the test images of `little`
+
+
+def little(root, name, labels=(0, 1), count=4, part="test"):
+    """A folder of grey images of 28 x 28 pixels; each says by its value which one it is."""
+    for label in labels:
+        for i in range(count):
+            path = root / name / part / f"class{label}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((28, 28), 100 * label + 10 * i, np.uint8)).save(path)
+    if part == "test":
+        little(root, name, labels, 1, "train")
+    return root / name
+
+
+def run_of(root, name="little", n=8, **changes):
+    """A run of these images, certified in their order: it answers class0 to all, with radius 0.1 i."""
+    source = {"data__name": "little", "data__source": "little", "data__classes": ["class0", "class1"]}
+    folder = copied(root / "runs", name, "mnist-aol", **{**source, **changes})
+    rows = [f"{i},{int(i >= n / 2)},0,1.0,{i / 10}" for i in range(n)]
+    (folder / "certificates.csv").write_text("\n".join(["index,label,prediction,margin,radius", *rows, ""]))
+    return runs.load(folder)

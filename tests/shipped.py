@@ -9,7 +9,8 @@ import torch
 from lipviz import data, runs
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
-NAMES = [f"{source}-{row}" for source in ("cifar10", "mnist") for row in ("aol", "sll", "cpl", "cayley", "plain")]
+ROWS = ("aol", "sr", "spectral", "cpl", "sll", "cayley", "bro", "aoc", "soc", "sandwich", "plain")
+NAMES = [f"{source}-{row}" for source in ("cifar10", "mnist") for row in (*ROWS, "best")] + ["mnist-best-1.58"]
 
 
 @functools.cache

@@ -28,7 +28,7 @@ MOVED = {
     "discs": ".lv [role=slider]",
     "playground": ".lv [role=slider], .lv canvas",
     "spectra": ".slider-grip-rect, .lv input[type=range], [data-testid=stSlider] input",
-    "radii": "[data-testid=stSlider] input",
+    "radii": ".lv [role=slider]",
     "certify": "[data-testid=stSlider] input",
     "compare": ".lv [role=slider]",
     "false": "[data-testid=stSlider] input",

@@ -5,7 +5,7 @@ import pytest
 import torch
 from shipped import CHECKPOINTS, NAMES, run_and_images
 
-from lipviz.attacks import ELSEWHERE, Protocol, attack, attack_run
+from lipviz.attacks import ELSEWHERE, Protocol, Search, _ddn, _fmn, attack, attack_run
 from lipviz.certify import Certifier
 from lipviz.runs import load
 
@@ -64,6 +64,26 @@ def test_restarts_depend_on_the_seed_only_and_help(tiny_run):
     assert not np.isfinite(attack(certifier, images[:1], protocol=Protocol(10)).distance[ELSEWHERE]).any()
 
 
+def test_fmn_stays_in_the_ball_it_has_chosen_and_ddn_goes_down_the_margin(tiny_run):
+    """Both end near the best of all; in foolbox 3.3 FMN leaves its ball and DDN follows the cross-entropy."""
+    from foolbox.attacks import DDNAttack, L2FMNAttack
+
+    from lipviz import data
+
+    certifier = Certifier(tiny_run.model, tiny_run.spec.input_shape)
+    x = data.digits().x_test[::30].double() / 255
+    search = Search(certifier.frozen, x, certifier(x).label)
+    best = torch.tensor(attack(certifier, x).smallest)
+    start = search(DDNAttack(steps=60))
+    assert (_fmn(search, start, best, 30, 0.05) / best).max() < 1.05
+    assert (search.distance(_ddn(search, best, 30)) / best).median() < 1.05
+    ours, theirs = (
+        search.distance(end)
+        for end in (_ddn(search, best, 30), search(DDNAttack(steps=30, init_epsilon=float(best.median()))))
+    )
+    assert ours.median() < theirs.median() and best.median() < search.distance(search(L2FMNAttack(steps=30))).median()
+
+
 @pytest.mark.parametrize("words", ["steps", "restarts", "seed"])
 def test_a_protocol_that_tries_nothing_is_refused(words):
     with pytest.raises(ValueError, match=f"{words} must be a whole number of at least"):
@@ -71,20 +91,20 @@ def test_a_protocol_that_tries_nothing_is_refused(words):
 
 
 def test_an_attack_outside_the_pixel_range_does_not_count():
-    from lipviz.attacks import smallest_change
-
     halfplane = torch.nn.Linear(1, 2, bias=False).double()
     halfplane.weight.data = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
     x, label = torch.full((1, 1), 0.5, dtype=torch.float64), torch.tensor([0])
-    outside = smallest_change(halfplane, x, label, lambda model, x, y, epsilons: (-x, None, None))
-    assert outside.tolist() == [float("inf")]
+    search = Search(halfplane, x, label)
+    for end, distance in ((-0.5, np.inf), (0.5, np.inf), (-0.0, np.inf), (1.5, np.inf)):
+        ends = search(lambda model, x, y, epsilons, end=end: (torch.full_like(x, end), None, None))
+        assert search.distance(ends).tolist() == [distance]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_attacks_that_ship_stay_outside_the_radii(name):
     with np.load(CHECKPOINTS / name / "attacks.npz") as stored:
         found = np.min([stored[k] for k in ("DDN", "DeepFool", "FMN", "Carlini-Wagner")], axis=0)
-        assert len(found) == 200 and stored["steps"] == 200
+        assert len(found) >= 200 and stored["steps"] >= 30
         radius = load(CHECKPOINTS / name).certificates.radius[stored["index"]]
         # the attacks were given pixels rounded to float32
         assert np.allclose(radius, stored["radius"], rtol=0, atol=1e-6) and (found >= stored["radius"]).all()

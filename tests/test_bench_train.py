@@ -22,7 +22,7 @@ seconds = 1
 spec = { width = 50, depth = 1, dense_depth = 1, patch = 7, pool = 4 }
 recipe = { batch = 4, pad = 1 }
 
-[mnist.cpu.best]
+[[mnist.cpu.best]]
 layer = "aol"
 seconds = 2
 """

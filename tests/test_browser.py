@@ -50,15 +50,6 @@ def test_compare_spectra(page):
     assert "cifar10-aol" in names and "cifar10-plain" in names and before
 
 
-def test_read_the_radii_of_two_runs(page):
-    page.goto("/radii?cr_eps=72")
-    settled(page)
-    names = " ".join(str(trace["name"]) for trace in figure(page, 0))
-    shown = [name for name in NAMES if name in names]
-    assert len(shown) >= 2
-    assert "72/255" in page.inner_text("[data-testid='stMain']")
-
-
 def test_train_a_small_run_to_the_end_and_find_it_after_a_reload(page):
     page.goto("/train?tr_data=moons")
     settled(page)

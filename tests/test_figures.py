@@ -9,13 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipviz import figures, figures_spectra
-
-
-def _runs(n=40):
-    rng = np.random.default_rng(0)
-    rows = ("aol", "sll", "not in the table")
-    return [{"name": r, "row": r, "radius": rng.random(n), "correct": rng.random(n) < 0.7} for r in rows]
+from lipviz import drawing, figures, figures_spectra
 
 
 def _curves():
@@ -65,8 +59,6 @@ FIGURES = {
     "frequencies": lambda dark: figures_spectra.frequency_map(_map(), dark=dark),
     "frequencies, log": lambda dark: figures_spectra.frequency_map(_map(), True, dark),
     "distances": lambda dark: figures_spectra.dumbbells(_ends(), dark),
-    "certified": lambda dark: figures.certified_curve(_runs(), eps=0.2, dark=dark),
-    "radii": lambda dark: figures.radius_histogram(_runs(), dark=dark),
     "training": lambda dark: figures.training(_metrics(), dark=dark),
     "margin": lambda dark: figures.margin_line([0, 0.5, 1], [0.9, 0.6, 0.2], 0.4, dark=dark),
 }
@@ -126,9 +118,8 @@ def test_layers_of_one_run_look_alike():
 
 
 def test_two_runs_of_one_row_stay_apart():
-    runs = [run | {"row": "aol"} for run in _runs()[:2]]
-    first, second = figures.certified_curve(runs).data[::2]
-    assert first.line.color == second.line.color and first.line.width != second.line.width
+    first, second = drawing.looks([{"name": "a", "row": "aol"}, {"name": "b", "row": "aol"}], False)
+    assert first["line"]["color"] == second["line"]["color"] and first["line"]["width"] != second["line"]["width"]
 
 
 def test_zero_stays_visible_on_a_log_axis():
@@ -144,50 +135,9 @@ def test_histogram_of_singular_values_is_a_share():
     assert sum(fig.data[0].y) == pytest.approx(100)
 
 
-def test_certified_curve_is_exact():
-    run = _runs()[0]
-    curve, clean = figures.certified_curve([run], eps=0.2).data
-    assert curve.line.shape == "hv"
-    for eps, y in zip(curve.x, curve.y, strict=True):
-        assert y == pytest.approx(100 * np.mean(run["correct"] & (run["radius"] > eps)))
-    assert set(run["radius"][run["correct"]]) <= set(curve.x)
-    assert clean.y[0] == pytest.approx(100 * run["correct"].mean())
-
-
-def test_thinned_curve_never_overstates():
-    run = _runs(20_000)[0]
-    curve = figures.certified_curve([run]).data[0]
-    assert len(curve.x) <= 500 and curve.line.shape == "vh"
-    middle = (curve.x[1:] + curve.x[:-1]) / 2  # between two points "vh" draws the value of the second
-    truth = [100 * np.mean(run["correct"] & (run["radius"] > eps)) for eps in middle]
-    assert np.all(curve.y[1:] <= np.array(truth) + 1e-9)
-    assert np.max(truth - curve.y[1:]) < 0.3
-
-
-def test_infinite_and_zero_radii_are_drawn():
-    run = {
-        "name": "c",
-        "row": "plain",
-        "radius": np.array([0.0, 0.0, np.inf]),
-        "correct": np.ones(3, dtype=bool),
-    }
-    curve = figures.certified_curve([run]).data[0]
-    np.testing.assert_allclose(curve.y, 100 / 3)
-    assert sum(figures.radius_histogram([run]).data[0].y) == pytest.approx(100)
-
-
 def test_nothing_to_draw_is_no_error():
-    assert not figures.certified_curve([]).data
-    assert not figures.radius_histogram([]).data
     assert not figures_spectra.spectrum([], log=True).data
     assert not figures.training([]).data
-
-
-def test_histograms_share_their_bins():
-    fig = figures.radius_histogram(_runs())
-    for trace, run in zip(fig.data, _runs(), strict=True):
-        np.testing.assert_array_equal(trace.x, fig.data[0].x)
-        assert sum(trace.y) == pytest.approx(100 * run["correct"].mean())
 
 
 def test_training_shows_percent_above_loss():

@@ -5,20 +5,19 @@ import re
 import numpy as np
 import pytest
 from folders import certificates, copied
-from shipped import CHECKPOINTS, NAMES
+from shipped import CHECKPOINTS, NAMES, ROWS
 
 from lipviz import latex, runs
 from lipviz.protocols import Protocol, budget, differ, groups, protocol, seeds
 from lipviz.standings import attacks, certified_curve, measured, pareto, ranks, spearman, standings, unranked
 
 
-def test_the_shipped_runs_stand_in_one_ranking_a_data_set():
+def test_the_rows_of_a_data_set_stand_in_one_ranking_and_the_best_runs_beside_it():
     found = groups(runs.find(CHECKPOINTS))
     for data in ("cifar10", "mnist"):
-        old = [g for g in found if g.protocol.data == data and "epochs" in g.label]
-        assert len(old) <= 1
-        names = {run.name for g in found if g.protocol.data == data for run in g.runs}
-        assert names >= {name for name in NAMES if name.startswith(data)}
+        first, *others = [{run.name for run in g.runs} for g in found if g.protocol.data == data]
+        assert first == {f"{data}-{row}" for row in ROWS}
+        assert set.union(*others) == {name for name in NAMES if name.startswith(f"{data}-best")}
     assert found[0].protocol.data == "cifar10"
     said = found[0].protocol.sentence()
     for part in ("JPEG copy", "l2", "0.399307", "0.25", "10000 test inputs"):

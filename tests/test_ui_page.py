@@ -7,7 +7,7 @@ import pytest
 from shipped import CHECKPOINTS, NAMES
 
 import lipviz
-from lipviz import runs, snippets, ui_page
+from lipviz import radii, radii_words, runs, snippets, ui_page
 from pages import opened
 
 ROOT = Path(__file__).parents[1]
@@ -55,13 +55,19 @@ def run(code, monkeypatch, folder, capsys):
     return capsys.readouterr().out
 
 
-def test_code_of_radii(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("k", [0, 36, 700])
+def test_code_of_radii(monkeypatch, tmp_path, capsys, k):
     (tmp_path / "checkpoints").symlink_to(CHECKPOINTS)
-    said = run(snippets.radii([f"checkpoints/{name}" for name in NAMES[:2]], 0.1), monkeypatch, tmp_path, capsys)
-    found = runs.load(CHECKPOINTS / NAMES[0]).certificates
-    share = 100 * (found.correct & (found.radius > 0.1)).mean()
-    assert f"{NAMES[0]} {share:.1f} % certified at 0.1000" in said
-    assert said.count("certified at 0.1000") == 2 and (tmp_path / "radii.html").stat().st_size > 1e6
+    folders = [f"checkpoints/{name}" for name in NAMES[:2]]
+    said = run(radii_words.code(folders, folders[0], k), monkeypatch, tmp_path, capsys)
+    first = runs.load(CHECKPOINTS / NAMES[0])
+    both = radii.sandwich(first.certificates, first.attacks)
+    for name in NAMES[:2]:
+        share = 100 * runs.load(CHECKPOINTS / name).certificates.accuracy(k / 255)
+        assert f"{name} {share:.1f} % beyond {k}/255" in said
+    assert f"certified, the attacked images {100 * both.kept[k] / both.n:.1f} % beyond" in said
+    assert f"under attack {100 * both.stands[k] / both.n:.1f} % beyond" in said
+    assert (tmp_path / "radii.html").stat().st_size > 1e6
 
 
 def test_code_of_a_certificate(monkeypatch, tmp_path, capsys):

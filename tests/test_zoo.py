@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shipped import CHECKPOINTS
 
 from lipviz import runs, zoo
 from lipviz.cli import main
 from lipviz.compiled import Choice
 from lipviz.train import Trainer
 
+ROWS = ("aol", "sr", "spectral", "cpl", "sll", "cayley", "bro", "aoc", "soc", "sandwich", "plain")  # of the zoo
 FILE = """
 [tiny]
 rows = ["aol", "cayley"]
@@ -21,7 +23,7 @@ spec = { width = 12, depth = 1, dense_depth = 1, patch = 2, pool = 2 }
 recipe = { batch = 16, lr = 0.01, held_out = 0.2 }
 lr = { aol = 0.003 }
 
-[tiny.cpu.best]
+[[tiny.cpu.best]]
 layer = "sll"
 seconds = 0.4
 spec = { width = 16 }
@@ -65,6 +67,7 @@ def test_the_file_is_read_in_its_order(place):
         ("notes =", "note =", "key 'note'"),
         ("layer =", "row =", "needs the key 'layer'"),
         ("{ aol =", "{ bro =", "names 'bro'"),
+        ("[[tiny.cpu.best]]", "[tiny.cpu.best]", r"expected tables \[\[tiny.cpu.best\]\], got a single one"),
         ("[tiny]", "[tiny", "not a readable TOML file"),
     ],
 )
@@ -73,6 +76,40 @@ def test_a_file_with_a_slip_is_refused(place, before, after, words):
     path.write_text(FILE.replace(before, after))
     with pytest.raises(ValueError, match=words):
         zoo.read(path)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_zoo_that_ships_lists_the_same_runs_for_both_devices(device):
+    entries = zoo.read(CHECKPOINTS / "zoo.toml", device)
+    other = zoo.read(CHECKPOINTS / "zoo.toml", "cpu")
+    assert {(e.name, e.layer) for e in entries if "best" not in e.name} == {
+        (f"{source}-{row}", row) for source in ("mnist", "cifar10") for row in ROWS
+    }
+    assert {e.name for e in entries} >= {f"{source}-best" for source in ("mnist", "cifar10")}
+    assert {e.name for e in entries} == {e.name for e in other}
+    for entry in entries:
+        shape, pixels = ((3, 32, 32), 5) if entry.source == "cifar10" else ((1, 28, 28), 5)
+        x, y = torch.zeros(pixels, *shape, dtype=torch.uint8), torch.zeros(pixels, dtype=torch.int64)
+        noise = zoo.datasets.Data(entry.source, tuple(map(str, range(10))), x, y, x, y)
+        assert entry.network(noise).layer == entry.layer and zoo.Recipe(**entry.recipe).temperature == 0.25
+        if "best" not in entry.name:
+            assert entry.recipe["offset"] == pytest.approx(2 * 2**0.5 * 36 / 255, abs=1e-5)
+            assert entry.seconds <= {"cpu": 300, "cuda": 60}[device]
+
+
+def test_a_gpu_trains_one_run_at_a_time(monkeypatch, place):
+    asked = []
+
+    class Pool:
+        def __init__(self, workers, *_):
+            asked.append(workers)
+            raise ValueError
+
+    monkeypatch.setattr(zoo, "ProcessPoolExecutor", Pool)
+    for device in ("cuda", "cpu"):
+        with pytest.raises(ValueError):
+            list(zoo.train_all([], place, place, device, workers=3))
+    assert asked == [1, 3]
 
 
 def test_as_many_epochs_as_fit(place, monkeypatch):
