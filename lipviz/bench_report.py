@@ -93,14 +93,23 @@ def publish_solvers(found: Sequence[dict[str, str]], command: str, markdown: Pat
     _publish("Semidefinite programs", lines, found, markdown)
 
 
+def publish_training(
+    found: Sequence[dict[str, str]], command: str, lines: Sequence[str], markdown: Path | None, device: str
+) -> None:
+    """Print the rows of `bench_train.training` with their protocol, and write them as a page where a path is given."""
+    _publish("Images a second of training", [f"Command: {command}", *lines], found, markdown, device)
+
+
 def publish_app(found: Sequence[dict[str, str]], command: str, lines: Sequence[str], markdown: Path | None) -> None:
     """Print the rows of `bench_app.measure` with their protocol, and write them as a page where a path is given."""
     _publish("Speed of the app", [f"Command: {command}", *lines], found, markdown)
 
 
-def _publish(title: str, lines: list[str], rows: Sequence[dict[str, str]], markdown: Path | None) -> None:
+def _publish(
+    title: str, lines: list[str], rows: Sequence[dict[str, str]], markdown: Path | None, device: str = "cpu"
+) -> None:
     lines += [
-        f"Hardware: {hardware('cpu')}.",
+        f"Hardware: {hardware(device)}.",
         f"Versions: Python {platform.python_version()}, torch {torch.__version__}, {OWN}.",
         f"Date: {datetime.date.today()}.",
     ]

@@ -64,11 +64,16 @@ def in_turns(plain: Call, layer: Call, pairs: int, seconds: Callable[[Call], flo
 
     The calls are plain, layer, plain, layer, ...; WARM_UP of each come first and are not counted.
     """
-    for _ in range(WARM_UP):
-        plain()
-        layer()
-    times = [(seconds(plain), seconds(layer)) for _ in range(pairs)]
+    times = in_pairs(plain, layer, pairs, seconds)
     return Spread.of([own / other for other, own in times]), 1e3 * statistics.median(own for _, own in times)
+
+
+def in_pairs(first: Call, second: Call, pairs: int, seconds: Callable[[Call], float]) -> list[tuple[float, float]]:
+    """Seconds of both calls, pair by pair, after WARM_UP of each."""
+    for _ in range(WARM_UP):
+        first()
+        second()
+    return [(seconds(first), seconds(second)) for _ in range(pairs)]
 
 
 def cpu_seconds(call: Call) -> float:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         train.add_argument(f"--{name}", type=kind, help="see lipviz.recipes.Recipe")
     train.add_argument("--note", action="append", default=[], help="a remark on the data, kept beside its numbers")
     train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    compiler: dict[str, Any] = {
+        "action": argparse.BooleanOptionalAction,
+        "help": "try torch.compile (default: on a GPU)",
+    }
+    train.add_argument("--compile", **compiler)
 
     zoo = add("zoo", _zoo, "train the runs that a file lists, going on where it was stopped")
     zoo.add_argument("file", type=Path, help="such as checkpoints/zoo.toml")
@@ -69,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     zoo.add_argument("--only", nargs="+", metavar="RUN", help="such as cifar10-aol (default: all)")
     zoo.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run each (default: 0)")
     zoo.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    zoo.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1)")
+    zoo.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1; on a GPU always 1)")
+    zoo.add_argument("--compile", **compiler)
     tuning = zoo.add_argument_group("tuning", "train on less, evaluate on the rest of the training set, keep no run")
     tuning.add_argument("--try", nargs="*", metavar="NAME=VALUE", dest="changes", help="such as lr=0.003 depth=6")
     tuning.add_argument("--seconds", type=float, help="the budget (default: that of the file)")
@@ -104,8 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")
     bench.add_argument(
         "what",
-        choices=["layers", "pieces", "sdp", "tightness", "app"],
-        help="pieces: of which layers are made; sdp: the solvers; tightness: on a square wave; app: for a visitor",
+        choices=["layers", "train", "pieces", "sdp", "tightness", "app"],
+        help="train: images a second of the zoo's networks; pieces: of which layers are made; sdp: the solvers; "
+        "tightness: on a square wave; app: for a visitor",
     )
     bench.add_argument("--pairs", type=int, default=15, help="pairs behind each median (default: 15)")
     bench.add_argument("--rows", nargs="+", metavar="ROW", help="rows of the layer table (default: all)")
@@ -117,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--csv", type=Path, help="write the numbers here")
     bench.add_argument("--markdown", type=Path, help="write a page with the protocol and the tables here")
     bench.add_argument("--figure", type=Path, help="write a figure here: .html, or with kaleido .svg, .png, .pdf")
+    bench.add_argument("--zoo", type=Path, default=Path("checkpoints/zoo.toml"), help="train: whose networks")
     wave = bench.add_argument_group("tightness", "with --rows, --threads, --markdown and --csv, whose fits are kept")
     wave.add_argument("--gammas", nargs="+", type=float, default=[1.0, 5.0, 10.0], help="bounds (default: 1 5 10)")
     wave.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
@@ -148,7 +156,7 @@ def _train(options: argparse.Namespace) -> None:
         if options.out is None:
             raise ValueError("--resume needs --out, the run folder to continue")
         source = options.source or runs.load(options.out).config["data"].get("source", "")
-        run = train(options.out, source, device=options.device, resume=True)
+        run = train(options.out, source, device=options.device, resume=True, compile=options.compile)
     else:
         if options.source is None:
             raise ValueError("give a source: moons, circles, spirals, digits, or a folder or zip of images")
@@ -161,7 +169,15 @@ def _train(options: argparse.Namespace) -> None:
         out = options.out or Path("runs") / f"{loaded.name}-{options.layer}"
         if (out / "run.json").exists():
             raise ValueError(f"{out} holds a run already: choose another --out, or continue it with --resume")
-        run = train(out, options.source, spec=spec, recipe=recipe, data=loaded, device=options.device)
+        run = train(
+            out,
+            options.source,
+            spec=spec,
+            recipe=recipe,
+            data=loaded,
+            device=options.device,
+            compile=options.compile,
+        )
     print(_table([_numbers(run)]))
     print(f"written to {run.folder}")
 
@@ -175,7 +191,7 @@ def _zoo(options: argparse.Namespace) -> None:
     if options.changes is not None:
         return _try(entries, device, options)
     out = options.out or options.file.parent
-    for run in zoo.train_all(entries, options.data, out, device, options.seeds, options.workers):
+    for run in zoo.train_all(entries, options.data, out, device, options.seeds, options.workers, options.compile):
         print("  ".join(f"{key} {value}" for key, value in _numbers(run).items()), flush=True)
 
 
@@ -188,7 +204,8 @@ def _try(entries: "Sequence[Entry]", device: str, options: argparse.Namespace) -
     for entry in entries:
         for seed in options.seeds:
             tried = zoo.changed(entry, options.changes, options.seconds)
-            row = {"tried": " ".join(options.changes), **zoo.attempt(tried, options.data, device, seed), "seed": seed}
+            found = zoo.attempt(tried, options.data, device, seed, options.compile)
+            row = {"tried": " ".join(options.changes), **found, "seed": seed}
             print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
             if options.csv:
                 new = not options.csv.exists()
@@ -339,6 +356,8 @@ def _bench(options: argparse.Namespace) -> None:
     report.check(**files)
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.what == "train":
+        return _rates(options)
     if options.what == "pieces":
         report.publish_pieces(pieces(options.pairs), options.line, options.pairs, options.markdown)
         return
@@ -352,6 +371,19 @@ def _bench(options: argparse.Namespace) -> None:
         print(f"{title}\n{_table(rows)}\n")
     print("\n".join(lines))
     report.write(found, lines, **files)
+
+
+def _rates(options: argparse.Namespace) -> None:
+    from lipviz import bench_report as report
+    from lipviz import bench_train
+    from lipviz.runs import write_csv
+
+    asked = (options.zoo, options.pairs, options.rows, options.device, options.compile or None)
+    found = bench_train.training(*asked, show=True)
+    lines = bench_train.protocol(found, options.pairs, options.device)
+    report.publish_training([each.words() for each in found], options.line, lines, options.markdown, options.device)
+    if options.csv:
+        write_csv(options.csv, [each.numbers() for each in found])
 
 
 def _tightness(options: argparse.Namespace) -> None:

@@ -349,9 +349,20 @@ def fft_correlate(W: Complex[Tensor, "w o c"], x: Tensor, b: Tensor | None) -> T
     return y if b is None else y + b[:, None, None]
 
 
+def channels_last(x: Tensor) -> bool:
+    """Whether a convolution should see the channels of a pixel side by side: on a GPU, in the bfloat16 of training.
+
+    That is how tensor cores read; PixelUnshuffle undoes it, MaxMin and pooling keep it. FFT rows do not come here:
+    a transform wants each channel in one piece.
+    """
+    return x.is_cuda and torch.is_autocast_enabled(x.device.type)
+
+
 def _correlate(x: Tensor, W: Tensor, b: Tensor | None, before: int, stride: int, padding_mode: str) -> Tensor:
     """Pad and cross-correlate; torch pads by itself where both sides get the same number of zeros."""
     after = W.shape[-1] - 1 - before
+    if channels_last(x):
+        x = x.contiguous(memory_format=torch.channels_last)
     if padding_mode == "zeros" and before == after:
         return F.conv2d(x, W, b, stride, before)
     return F.conv2d(_pad(x, before, W.shape[-1], padding_mode), W, b, stride)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -59,7 +60,8 @@ def offset_cross_entropy(
 
     As t -> 0 it becomes max_j (s_j - s_y + u)_+ over j != y: it asks for a margin of u.
     """
-    shifted = s - offset * F.one_hot(y, s.shape[1])
+    own = y[:, None] == torch.arange(s.shape[1], device=s.device)  # F.one_hot asks the host for the range of y
+    shifted = s - offset * own
     return temperature * F.cross_entropy(shifted / temperature, y)
 
 

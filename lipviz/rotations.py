@@ -250,7 +250,8 @@ class BlockConv(nn.Module):
         for i, (upright, across) in enumerate(P):
             K = _two_taps(_two_taps(K, upright, i % 2 == 0, axis=0), across, i % 2 == 0, axis=1)
         K = K[:, : op.inputs] / (1 if op.for_size(size) == op else s)
-        return K.contiguous()  # other strides would make torch reorder the images
+        # other strides would make torch reorder the images; a clone, since the compiler's guess of them is wrong here
+        return K.clone(memory_format=torch.contiguous_format)
 
     def forward(self, x: Tensor) -> Tensor:
         """K * x + b."""

@@ -127,7 +127,7 @@ class _PowerRowSum(torch.autograd.Function):
     @staticmethod
     def forward(G: Tensor, k: int) -> tuple[Tensor, Tensor]:
         tiny = torch.finfo(G.dtype).tiny
-        log_scale, powers = torch.zeros((), dtype=G.dtype.to_real(), device=G.device), []
+        log_scale, powers = torch.zeros((), dtype=G.real.dtype, device=G.device), []
         for squarings in range(k + 1):
             trace = G.diagonal(dim1=-2, dim2=-1).real.sum(-1).clamp_min(tiny)  # no entry of G >= 0 is larger
             G, log_scale = _scaled(G, trace, squarings > 0), log_scale + trace.log() / 2**squarings

@@ -1,8 +1,12 @@
 """One step of training, on a CPU or a GPU: forward in bfloat16 where the processor has it, backward, Adam.
 
+Forward and backward may be compiled (`compiled` decides whether that pays); the optimiser is one fused kernel on a GPU.
+
 Weights, T, inverses and factorisations stay in float32 (`forms.full_precision`), so do the loss and the optimiser;
 certificates are computed in float64, by others.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +33,29 @@ class Step:
         # a learning rate on the GPU is filled in there; a number would be sent along, and waited for, in every step
         lr = torch.tensor(recipe.lr, device=device) if device.type == "cuda" else recipe.lr
         self.optimizer = torch.optim.Adam(model.parameters(), lr, (0.9, 0.99), fused=device.type == "cuda")
+        self._compiled: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called; weights and optimiser are the same objects either way."""
+        return self._compiled is not None
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Compile the loss, forward and backward, as one graph: on a GPU with CUDA graphs.
+
+        Nothing is compiled before the first call, which raises where the compiler cannot; `dry` is such a call.
+        """
+        mode = "reduce-overhead" if backend == "inductor" and self.device.type == "cuda" else None
+        self._compiled = torch.compile(self.loss, fullgraph=True, dynamic=False, backend=backend, mode=mode)
+
+    def eager(self) -> None:
+        """Take `compile` back."""
+        self._compiled = None
+
+    def dry(self, x: Tensor, y: Tensor) -> None:
+        """Forward and backward, which compiles what is to be compiled; no weight changes."""
+        (self._compiled or self.loss)(x, y).backward()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def __call__(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
         """One update with the learning rate `lr`; the loss stays on the device."""
@@ -38,16 +65,16 @@ class Step:
             else:
                 group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)  # before the forward pass, whose memory stands beside theirs
-        loss = self.loss(x, y)
+        if self.compiled and self.device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()
+        loss = (self._compiled or self.loss)(x, y)
         loss.backward()
         self.optimizer.step()
-        return loss.detach()
+        return loss.detach().clone() if self.compiled else loss.detach()  # a CUDA graph writes over its outputs
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean over the batch."""
         x = datasets.as_float(x)
-        if x.ndim == 4 and self.device.type == "cuda":
-            x = x.contiguous(memory_format=torch.channels_last)  # the convolutions keep what they are given
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             s = self.model(x)
         return offset_cross_entropy(s.float(), y, self.recipe.offset, self.recipe.temperature)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from lipviz import data as datasets
 from lipviz import grams, runs
 from lipviz.certify import Certifier, certified_accuracy
+from lipviz.compiled import Choice, choose, ready
 from lipviz.costs import costs
 from lipviz.forms import Scaled
 from lipviz.networks import Spec, build
@@ -44,6 +45,8 @@ class Trainer:
         origin: what the data was loaded from, kept so that a resumed run finds it again.
         resume: continue the run of the folder.
         budget: seconds that the epochs were chosen to fit, where they were; kept beside the numbers.
+        compile: whether to try the compiler; None on a GPU only.
+        choice: what trying it gave, where that is known.
     """
 
     def __init__(
@@ -56,8 +59,10 @@ class Trainer:
         origin: str = "",
         resume: bool = False,
         budget: float | None = None,
+        compile: bool | None = None,
+        choice: Choice | None = None,
     ) -> None:
-        self.budget = budget
+        self.budget, self.compile, self.choice = budget, compile, choice
         self.folder, self.spec, self.recipe, self.source, self.origin = folder, spec, recipe, source, origin
         self.device = pick_device(device)
         # on the device: what it draws need not be copied, and no step waits for the host
@@ -85,6 +90,7 @@ class Trainer:
         """Train to the end and write certificates; Ctrl-C stops with a folder that loads and can be resumed."""
         self._write_config("running")
         try:
+            self.prepare()
             if not self.metrics:
                 self.evaluate(math.nan)
             self._epochs(show, after)
@@ -96,6 +102,15 @@ class Trainer:
             self._write_config("failed", error=f"{type(error).__name__}: {error}")
             raise
         return runs.load(self.folder)
+
+    def prepare(self) -> Choice:
+        """Decide once whether steps are compiled, and compile them; draws nothing and changes no weight."""
+        batch = self.x[: self.recipe.batch], self.y[: self.recipe.batch]
+        if self.choice is None:
+            steps = None if self.budget is not None else self.recipe.epochs * self.steps
+            self.choice = choose(self.step, *batch, self.compile, steps)
+        self.choice = ready(self.step, *batch, self.choice)
+        return self.choice
 
     def _epochs(self, show: bool, after: Callable[["Trainer"], None] | None) -> None:
         total = self.recipe.epochs
@@ -208,6 +223,8 @@ class Trainer:
         self.epoch, self.core_seconds = int(epoch), sum(rest)  # older runs did not count the seconds of cores
         before = runs.load(self.folder)
         self.budget = before.config.get("budget")
+        if self.compile is not False and before.config.get("hardware") == hardware(self.device):
+            self.choice = Choice.from_json(before.config)  # another arithmetic would reach another state
         rows = runs.read_csv(self.folder / "metrics.csv")
         self.metrics = [
             {k: int(v) if k == "epoch" else float(v) for k, v in row.items()}
@@ -218,6 +235,7 @@ class Trainer:
 
     def _finish(self, show: bool) -> None:
         """Certify the whole test set, the only time it is read, and write the final numbers."""
+        self.step.eager()  # what CUDA graphs hold is free from now on
         certifier = Certifier(self.model, self.spec.input_shape)
         x, y = self.source.x_test, self.source.y_test
         batches = tqdm(x.split(500), disable=not show, desc="certify the test set", unit="batch")
@@ -263,6 +281,7 @@ class Trainer:
             "train_seconds": round(self.seconds, 2),
             "core_seconds": round(self.core_seconds, 2),
             "precision": self.step.precision,
+            **(self.choice.to_json() if self.choice else {}),
             "hardware": hardware(self.device),
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
             "pid": os.getpid(),
@@ -292,6 +311,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     show: bool = True,
+    compile: bool | None = None,
 ) -> runs.Run:
     """Train one run into `folder` and return it.
 
@@ -305,6 +325,7 @@ def train(
         device: "auto", "cpu" or "cuda".
         resume: continue the run of the folder to the state it would have reached without the stop.
         show: a progress bar on standard error.
+        compile: try torch.compile and keep it where it is faster; by default on a GPU only.
 
     Raises:
         ValueError: arguments or data that do not fit together, in a sentence.
@@ -322,7 +343,8 @@ def train(
         spec = default_spec(loaded, layer)
     if spec.classes != len(loaded.classes):
         raise ValueError(f"the network has {spec.classes} classes, the data {len(loaded.classes)}: they must agree")
-    return Trainer(folder, spec, recipe or default_recipe(loaded), loaded, device, str(source), resume).run(show)
+    recipe = recipe or default_recipe(loaded)
+    return Trainer(folder, spec, recipe, loaded, device, str(source), resume, compile=compile).run(show)
 
 
 def recipe_of(run: runs.Run) -> Recipe:

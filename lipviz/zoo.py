@@ -24,6 +24,7 @@ from tqdm import tqdm
 from lipviz import data as datasets
 from lipviz import runs
 from lipviz.certify import Certifier, certified_accuracy
+from lipviz.compiled import Choice
 from lipviz.networks import Spec
 from lipviz.recipes import Recipe, channel_means
 from lipviz.train import Trainer, recipe_of
@@ -88,7 +89,7 @@ def read(path: str | Path, device: str = "cpu") -> list[Entry]:
             raise ValueError(f"{path}: {source}.{device}.lr names {strange[0]!r}, which is not among its rows")
         for row in table["rows"]:
             recipe = part["recipe"] | ({"lr": rates[row]} if row in rates else {})
-            found.append(Entry(f"{source}-{row}", source, row, part["seconds"], part["spec"], recipe, notes))
+            found.append(Entry(f"{source}-{row}", source, row, float(part["seconds"]), part["spec"], recipe, notes))
         bests = part.get("best", [])
         if not isinstance(bests, list):
             raise ValueError(f"{path}: expected tables [[{source}.{device}.best]], got a single one")
@@ -96,7 +97,7 @@ def read(path: str | Path, device: str = "cpu") -> list[Entry]:
             _check(path, f"{source}.{device}.best", best, BEST)
             name = f"{source}-{best.get('name', 'best')}"
             spec, recipe = part["spec"] | best.get("spec", {}), part["recipe"] | best.get("recipe", {})
-            found.append(Entry(name, source, best["layer"], best["seconds"], spec, recipe, notes))
+            found.append(Entry(name, source, best["layer"], float(best["seconds"]), spec, recipe, notes))
     return found
 
 
@@ -119,13 +120,17 @@ def _check(path: Path, name: str, table: object, keys: tuple[set[str], set[str]]
         raise ValueError(f"{path}: [{name}] has the key {strange[0]!r}, expected {known}")
 
 
-def fitting_epochs(spec: Spec, recipe: Recipe, data: datasets.Data, seconds: float, device: str = "cpu") -> int:
+def fitting(
+    spec: Spec, recipe: Recipe, data: datasets.Data, seconds: float, device: str = "cpu", compile: bool | None = None
+) -> tuple[int, Choice]:
     """How many epochs of training take `seconds`, by the time of a few steps of a network that is thrown away.
 
-    Seconds of one core on a CPU, which other work on the machine leaves alone, and of the clock on a GPU.
+    Seconds of one core on a CPU, which other work on the machine leaves alone, and of the clock on a GPU. The steps are
+    compiled where that was faster, which is returned too; compiling is not part of the seconds.
     """
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(Path(folder), spec, recipe, data, device)
+        trainer = Trainer(Path(folder), spec, recipe, data, device, budget=seconds, compile=compile)
+    choice = trainer.prepare()
     clock = time.perf_counter if trainer.device.type == "cuda" else time.process_time
     index = torch.arange(recipe.batch, device=trainer.device) % len(trainer.x)
     for step in range(WARM_UP + TIMED):
@@ -136,10 +141,17 @@ def fitting_epochs(spec: Spec, recipe: Recipe, data: datasets.Data, seconds: flo
         trainer.step(*trainer.batch(index), recipe.lr)
     if trainer.device.type == "cuda":
         torch.cuda.synchronize()
-    return max(1, int(seconds / ((clock() - started) / TIMED * trainer.steps)))
+    return max(1, int(seconds / ((clock() - started) / TIMED * trainer.steps))), choice
 
 
-def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", seed: int = 0) -> runs.Run:
+def train(
+    entry: Entry,
+    data: str | Path,
+    out: str | Path,
+    device: str = "cpu",
+    seed: int = 0,
+    compile: bool | None = None,
+) -> runs.Run:
     """Train one run of the zoo, or go on with it, or return it where it is finished.
 
     Args:
@@ -148,6 +160,7 @@ def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", 
         out: the folder of the run's folder.
         device: "cpu" or "cuda".
         seed: of everything random; from 1 on it is part of the name.
+        compile: try the compiler; None on a GPU only.
 
     Raises:
         ValueError: the folder holds a run that was trained in another way than the entry says.
@@ -162,11 +175,15 @@ def train(entry: Entry, data: str | Path, out: str | Path, device: str = "cpu", 
     loaded = _load(origin)
     loaded = replace(loaded, notes=(*entry.notes, *loaded.notes))
     if before and (folder / "resume.safetensors").exists():
-        return Trainer(folder, before.spec, recipe_of(before), loaded, device, entry.source, resume=True).run(False)
+        return Trainer(
+            folder, before.spec, recipe_of(before), loaded, device, entry.source, resume=True, compile=compile
+        ).run(False)
     spec, recipe = entry.network(loaded), Recipe(**entry.recipe, seed=seed)
-    epochs = fitting_epochs(spec, recipe, loaded, entry.seconds, device)
+    epochs, choice = fitting(spec, recipe, loaded, entry.seconds, device, compile)
     recipe = Recipe(**{**entry.recipe, "epochs": epochs, "seed": seed})
-    return Trainer(folder, spec, recipe, loaded, device, entry.source, budget=entry.seconds).run(False)
+    return Trainer(
+        folder, spec, recipe, loaded, device, entry.source, budget=entry.seconds, compile=compile, choice=choice
+    ).run(False)
 
 
 @lru_cache(maxsize=1)
@@ -205,17 +222,22 @@ def changed(entry: Entry, changes: Sequence[str], seconds: float | None = None) 
     return replace(entry, spec=spec, recipe=recipe, seconds=seconds or entry.seconds)
 
 
-def attempt(entry: Entry, data: str | Path, device: str = "cpu", seed: int = 0) -> dict[str, object]:
+def attempt(
+    entry: Entry, data: str | Path, device: str = "cpu", seed: int = 0, compile: bool | None = None
+) -> dict[str, object]:
     """Train an entry on the training set but for its held-out part, and say how it does there: for tuning.
 
     The test set is not looked at. Returns a row of numbers: the accuracies are in percent of the held-out images.
     """
     loaded = _load(Path(data) / entry.source)
     spec, recipe = entry.network(loaded), Recipe(**{**entry.recipe, "seed": seed})
-    epochs = entry.recipe.get("epochs") or fitting_epochs(spec, recipe, loaded, entry.seconds, device)
+    epochs, choice = entry.recipe.get("epochs"), None
+    if epochs is None:
+        epochs, choice = fitting(spec, recipe, loaded, entry.seconds, device, compile)
     recipe = replace(recipe, epochs=epochs)
     with tempfile.TemporaryDirectory() as folder, tqdm(disable=True) as bar:
-        trainer = Trainer(Path(folder), spec, recipe, loaded, device)
+        trainer = Trainer(Path(folder), spec, recipe, loaded, device, compile=compile, choice=choice)
+        trainer.prepare()
         worked, started = time.process_time(), time.perf_counter()
         while trainer.epoch < epochs:
             loss = trainer.train_epoch(bar)
@@ -247,13 +269,16 @@ def train_all(
     device: str = "cpu",
     seeds: Sequence[int] = (0,),
     workers: int = 1,
+    compile: bool | None = None,
 ) -> Iterator[runs.Run]:
     """Train every run that is not finished yet, `workers` at a time with an equal share of the threads; yields each.
 
+    On a GPU one at a time, whatever `workers` is: two would share it, and the budget is in seconds of the clock.
     A run that fails ends all: what is finished stays, and the same call goes on from there.
     """
+    workers = 1 if device == "cuda" else workers
     threads = max(1, torch.get_num_threads() // workers)
-    asked = [(entry, data, out, device, seed) for seed in seeds for entry in entries]
+    asked = [(entry, data, out, device, seed, compile) for seed in seeds for entry in entries]
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
         try:
             waiting = {pool.submit(train, *each): each[0].name for each in asked}

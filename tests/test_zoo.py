@@ -8,8 +8,10 @@ from shipped import CHECKPOINTS, NAMES
 
 from lipviz import runs, zoo
 from lipviz.cli import main
+from lipviz.compiled import Choice
 from lipviz.train import Trainer
 
+ROWS = ("aol", "sr", "spectral", "cpl", "sll", "cayley", "bro", "aoc", "soc", "sandwich", "plain")  # of the zoo
 FILE = """
 [tiny]
 rows = ["aol", "cayley"]
@@ -76,6 +78,40 @@ def test_a_file_with_a_slip_is_refused(place, before, after, words):
         zoo.read(path)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_zoo_that_ships_lists_the_same_runs_for_both_devices(device):
+    entries = zoo.read(CHECKPOINTS / "zoo.toml", device)
+    other = zoo.read(CHECKPOINTS / "zoo.toml", "cpu")
+    assert {(e.name, e.layer) for e in entries if "best" not in e.name} == {
+        (f"{source}-{row}", row) for source in ("mnist", "cifar10") for row in ROWS
+    }
+    assert {e.name for e in entries} >= {f"{source}-best" for source in ("mnist", "cifar10")}
+    assert {e.name for e in entries} == {e.name for e in other}
+    for entry in entries:
+        shape, pixels = ((3, 32, 32), 5) if entry.source == "cifar10" else ((1, 28, 28), 5)
+        x, y = torch.zeros(pixels, *shape, dtype=torch.uint8), torch.zeros(pixels, dtype=torch.int64)
+        noise = zoo.datasets.Data(entry.source, tuple(map(str, range(10))), x, y, x, y)
+        assert entry.network(noise).layer == entry.layer and zoo.Recipe(**entry.recipe).temperature == 0.25
+        if "best" not in entry.name:
+            assert entry.recipe["offset"] == pytest.approx(2 * 2**0.5 * 36 / 255, abs=1e-5)
+            assert entry.seconds <= {"cpu": 300, "cuda": 60}[device]
+
+
+def test_a_gpu_trains_one_run_at_a_time(monkeypatch, place):
+    asked = []
+
+    class Pool:
+        def __init__(self, workers, *_):
+            asked.append(workers)
+            raise ValueError
+
+    monkeypatch.setattr(zoo, "ProcessPoolExecutor", Pool)
+    for device in ("cuda", "cpu"):
+        with pytest.raises(ValueError):
+            list(zoo.train_all([], place, place, device, workers=3))
+    assert asked == [1, 3]
+
+
 def test_as_many_epochs_as_fit(place, monkeypatch):
     """A clock that says 0.6 s for 12 steps; an epoch has 4 steps of 16 images."""
     e = entry(place, "tiny-aol")
@@ -84,7 +120,7 @@ def test_as_many_epochs_as_fit(place, monkeypatch):
     for seconds, epochs in ((2.1, 10), (0.39, 1), (0.01, 1)):
         ticks = iter((5.0, 5.6))
         monkeypatch.setattr(zoo.time, "process_time", lambda ticks=ticks: next(ticks))
-        assert zoo.fitting_epochs(spec, recipe, data, seconds) == epochs
+        assert zoo.fitting(spec, recipe, data, seconds) == (epochs, Choice())
 
 
 def test_a_run_is_trained_once(place):
@@ -111,7 +147,7 @@ def test_a_run_of_another_protocol_is_not_taken_for_one_of_the_zoo(place, change
 
 
 def test_it_goes_on_where_it_was_stopped(place, monkeypatch):
-    monkeypatch.setattr(zoo, "fitting_epochs", lambda *_: 4)
+    monkeypatch.setattr(zoo, "fitting", lambda *_: (4, Choice()))
     whole = zoo.train(entry(place, "tiny-best"), place / "data", place / "whole")
     evaluate = Trainer.evaluate
 
@@ -155,7 +191,7 @@ def test_a_change_is_tried_on_the_training_set_only(place, capsys, monkeypatch):
     assert [row["tried"] for row in rows] == ["lr=0.01", "lr=0.02"] and rows[0]["images"] == "16"
     assert 0 <= float(rows[0]["certified_36"]) <= float(rows[0]["clean"]) <= 100
     assert not runs.find(place)
-    monkeypatch.setattr(zoo, "fitting_epochs", lambda *_: 2)
+    monkeypatch.setattr(zoo, "fitting", lambda *_: (2, Choice()))
     one = zoo.attempt(entry(place, "tiny-aol"), place / "data")
     for path in (place / "data" / "tiny" / "test").rglob("*.png"):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
