@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from lipviz import data as datasets
-from lipviz.certify import Certifier
+from lipviz.certify import Certifier, in_unit
 from lipviz.runs import Run
 
 Attack = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -98,18 +98,34 @@ def attack_run(run: Run, source: str, images: int = 200, protocol: Protocol | No
     Raises:
         ValueError: the data is not that of the run, or foolbox is missing.
     """
-    channels, height, width = run.spec.input_shape
-    data = datasets.load(source, (channels, height, width), seed=run.config["recipe"].get("seed", 0))
-    if data.classes != run.classes:
-        raise ValueError(f"{source} has other classes than {run.name} was trained on: {', '.join(data.classes)}")
-    index = np.unique(np.linspace(0, len(data.x_test) - 1, images).astype(int))
-    report = attack(Certifier(run.model, run.spec.input_shape), data.x_test[index], index, protocol)
+    x, _, index = images_of(run, source, images)
+    report = attack(Certifier(run.model, run.spec.input_shape), x, index, protocol)
     beside = run.folder / "attacks.npz.part"
     with beside.open("wb") as file:
         kept = {"index": index, "radius": report.radius, **asdict(report.protocol), **report.distance}
         np.savez_compressed(file, **kept)  # type: ignore[arg-type]
     beside.replace(run.folder / "attacks.npz")
     return report
+
+
+def images_of(run: Run, source: str, images: int) -> tuple[Tensor, Int64[Tensor, " n"], np.ndarray]:
+    """Evenly spaced test images of the data of a run, their labels, and their places in the test set.
+
+    Raises:
+        ValueError: the run takes points, or the data is not that of the run.
+    """
+    if len(run.spec.input_shape) != 3:
+        raise ValueError(
+            f"{run.name} takes {run.spec.input_shape[0]} numbers, not pictures: there are no pixels to attack"
+        )
+    if images < 1:
+        raise ValueError(f"images must be at least 1, got {images}")
+    channels, height, width = run.spec.input_shape
+    data = datasets.load(source, (channels, height, width), seed=run.config["recipe"].get("seed", 0))
+    if data.classes != run.classes:
+        raise ValueError(f"{source} has other classes than {run.name} was trained on: {', '.join(data.classes)}")
+    index = np.unique(np.linspace(0, len(data.x_test) - 1, images).astype(int))
+    return data.x_test[index], data.y_test[index], index
 
 
 def attack(
@@ -124,7 +140,7 @@ def attack(
         protocol: how hard to try.
     """
     protocol = protocol or Protocol()
-    x = images.double() / 255 if images.dtype == torch.uint8 else images.double()
+    x = in_unit(images)
     certificate = certifier(x)
     parts = [
         _distances(certifier.frozen, x, label, protocol)

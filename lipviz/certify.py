@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from lipviz.bounds import CONSTANTS, Bound, LayerBound, bound_frozen, freeze64, leaves, product
@@ -96,7 +96,7 @@ class Certifier:
         if tuple(images.shape[1:]) != self.input_shape or not len(images):
             got, expected = tuple(images.shape), ("batch", *self.input_shape)
             raise ValueError(f"images must have shape {expected}, got {got}: resize them, or add the batch axis")
-        x = images.cpu().double() / 255 if images.dtype == torch.uint8 else images.cpu().double()
+        x = in_unit(images)
         if not x.isfinite().all():
             raise ValueError("images must be finite, got NaN or infinity")
         logits, error = map(torch.cat, zip(*map(self.logits, x.split(batch)), strict=True))
@@ -119,6 +119,15 @@ class Certifier:
         r = torch.where(gap > 0, gap / (self.body * distance), 0.0)  # equal rows, and a zero body: 0 / 0
         r = r.scatter(1, label[:, None], math.inf).amin(1)
         return (r * (1 - 16 * U)).clamp_min(0)
+
+
+def in_unit(images: Shaped[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """float64 on the CPU: pixels from 0 to 255 as x / 255, floats as they are.
+
+    >>> in_unit(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist(), in_unit(torch.tensor([0.5])).tolist()
+    ([0.0, 0.2, 1.0], [0.5])
+    """
+    return images.cpu().double() / 255 if images.dtype == torch.uint8 else images.cpu().double()
 
 
 def certify(model: nn.Module, images: Tensor) -> Certificate:

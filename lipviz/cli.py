@@ -103,9 +103,17 @@ def _parser() -> argparse.ArgumentParser:
     attack.add_argument("run", type=Path)
     attack.add_argument("--data", required=True, help="where the test images are: a name, a folder or a zip")
     attack.add_argument("--images", type=int, default=200, help="test images, evenly spaced (default: 200)")
-    attack.add_argument("--steps", type=int, default=30, help="steps of each attack (default: 30)")
-    attack.add_argument("--restarts", type=int, default=1, help="of FMN, from other images (default: 1)")
-    attack.add_argument("--seed", type=int, default=0, help="of the restarts (default: 0)")
+    attack.add_argument("--steps", type=int, help="of each attack (default: 30, of AutoAttack 100)")
+    attack.add_argument("--restarts", type=int, help="of FMN, from other images (default: 1)")
+    attack.add_argument("--seed", type=int, default=0, help="of the restarts and starting points (default: 0)")
+    auto = attack.add_argument_group(
+        "AutoAttack", "attacks answers that are right, at one radius, in its standard protocol"
+    )
+    auto.add_argument("--auto", action="store_true", help="run AutoAttack instead; keeps autoattack.json")
+    auto.add_argument("--eps", help="the radius, such as 0.5 or 72/255 (default: 36/255)")
+    auto.add_argument(
+        "--parts", nargs="+", metavar="PART", help="only some: apgd-ce apgd-t fab-t square (default: all)"
+    )
 
     bench = add("bench", _bench, "time and memory of every layer, as a ratio to the plain one")
     bench.add_argument(
@@ -334,10 +342,40 @@ def _attack(options: argparse.Namespace) -> int:
     from lipviz import runs
     from lipviz.attacks import Protocol, attack_run
 
-    protocol = Protocol(options.steps, options.restarts, options.seed)
-    report = attack_run(runs.load(options.run), options.data, options.images, protocol)
+    if options.auto:
+        return _auto(options)
+    if options.eps is not None or options.parts is not None:
+        raise ValueError("--eps and --parts are of AutoAttack: add --auto, or leave them out")
+    given = {key: getattr(options, key) for key in ("steps", "restarts", "seed") if getattr(options, key) is not None}
+    report = attack_run(runs.load(options.run), options.data, options.images, Protocol(**given))
     print(report.text())
     return 1 if report.broken else 0
+
+
+def _auto(options: argparse.Namespace) -> int:
+    from lipviz import autoattack, runs
+
+    if options.restarts is not None:
+        raise ValueError("--restarts is of FMN, AutoAttack has none: leave it out, or leave out --auto")
+    given = {key: getattr(options, key) for key in ("steps", "seed") if getattr(options, key) is not None}
+    given |= {"eps": _radius(options.eps)} if options.eps else {}
+    given |= {"parts": tuple(options.parts)} if options.parts else {}
+    outcome = autoattack.attack_run(runs.load(options.run), options.data, options.images, autoattack.Plan(**given))
+    print(outcome.text())
+    return 1 if outcome.inside else 0
+
+
+def _radius(text: str) -> float:
+    """A number, or one divided by another.
+
+    >>> _radius("36/255") == 36 / 255, _radius("0.5")
+    (True, 0.5)
+    """
+    above, _, below = text.partition("/")
+    try:
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"--eps must be a number such as 0.5 or 36/255, got {text!r}") from None
 
 
 def _bench(options: argparse.Namespace) -> None:

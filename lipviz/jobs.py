@@ -39,7 +39,16 @@ QUEUE = 4  # jobs that wait or train, at most
 UPLOADS = 200 * 2**20  # bytes of all uploads together
 PICTURES = 5000  # of one upload
 UNPACKED = 200 * 2**20  # bytes of one upload
-FILES = ("run.json", "metrics.csv", "weights.safetensors", "certificates.csv", "spectra.npz", "attacks.npz", "log.txt")
+FILES = (
+    "run.json",
+    "metrics.csv",
+    "weights.safetensors",
+    "certificates.csv",
+    "spectra.npz",
+    "attacks.npz",
+    "autoattack.json",
+    "log.txt",
+)
 LIMITS = {"epochs": (1, 1000), "width": (2, 512), "seed": (0, 2**31 - 1)}
 
 _children: dict[Path, subprocess.Popen] = {}  # of this server: a process that ended must be waited for

@@ -6,11 +6,12 @@ Nothing in it is typed by hand: the same folders give the same bytes. Reasons ar
 between the protocols, never as causes.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from lipviz import published, runs
+from lipviz import autoattack, published, runs
 from lipviz.layers import LAYERS
 from lipviz.protocols import Group, differ, groups
 from lipviz.published import Entry
@@ -90,6 +91,39 @@ def _measured(mine: Sequence[Group]) -> Iterator[str]:
                             "gets the certificate of its true bound.")  # fmt: skip
         lacks = [line for standing in rows for line in standing.lacks]
         yield from ("", *(f"* {line}" for line in lacks)) if lacks else ()
+        yield from _under_attack([run for standing in rows for run in standing.runs])
+
+
+def _under_attack(found: Sequence[Run]) -> Iterator[str]:
+    """What AutoAttack left of the right answers, a table for each protocol, and nothing where it was not run."""
+    tables: dict[str, list[dict[str, str]]] = {}
+    wrong, remarks = [], []
+    for run in found:
+        try:
+            outcome = autoattack.read(run)
+        except runs.RunError as error:
+            remarks.append(f"* {run.name}: {error}".replace(f"{run.folder}{os.sep}", ""))
+            continue
+        if outcome:
+            tables.setdefault(f"{outcome.plan}, by {outcome.package}", []).append(_left(run, outcome))
+            wrong += [run.name] if outcome.inside or outcome.left < outcome.certified else []
+            remarks += [f"* {run.name}: the package says: {remark}" for remark in outcome.remarks]
+    for protocol, table in tables.items():
+        yield from ("", f"{protocol}:", "", *markdown(table))
+    if tables:
+        yield from ("", "It attacks the answers that are right by the labels; a change counts only after a check in "
+                        "float64. No less is left than is certified on the same test images.")  # fmt: skip
+    if wrong:
+        yield from ("", f"**AutoAttack ended inside a certified radius, which is a bug: {', '.join(wrong)}.**")
+    yield from ("", *remarks) if remarks else ()
+
+
+def _left(run: Run, outcome: autoattack.Outcome) -> dict[str, str]:
+    share = {name: f"{100 * getattr(outcome, name) / outcome.images:.1f}" for name in ("right", "certified", "left")}
+    where = autoattack.radius_text(outcome.plan.eps)
+    row = {"run": f"`{run.name}`", "test images": str(outcome.images), "clean": share["right"]}
+    row |= {f"certified at {where}": share["certified"], f"under AutoAttack at {where}": share["left"]}
+    return row | {"inside a certified radius": str(outcome.inside)}
 
 
 def _row(standing: Standing) -> dict[str, str]:

@@ -5,7 +5,8 @@
     weights.safetensors   the free parameters, nothing derived
     certificates.csv      one row per test image: index, label, prediction, margin, radius
     spectra.npz           singular values, T and Gershgorin discs of every layer over training
-    attacks.npz           the smallest changes of the prediction that attacks found, with their protocol
+    attacks.npz           smallest changes that attacks found, with their protocol (`lipviz attack`)
+    autoattack.json       what AutoAttack left of the right answers at one radius (`lipviz attack --auto`)
     resume.safetensors    parameters, optimiser and generator of the last evaluation; never committed
 
 Every file is written beside its name and renamed, so a kill at any moment leaves the last complete one.

