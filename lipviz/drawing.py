@@ -63,6 +63,7 @@ class Ink(NamedTuple):
 
 
 MARKS = (36, 72, 108, 255)  # the radii of the literature, in 1/255
+POINTS = 450  # a curve needs no more
 
 INK = {
     False: Ink("#ffffff", "#1f2328", "#e3e6ea", "#6b737c"),
