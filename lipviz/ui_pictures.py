@@ -235,7 +235,8 @@ def compare(
     # three stand side by side anywhere; four do where there is room for them, else two and two
     four = "repeat(auto-fit, minmax(clamp(6rem, (28rem - 100%) * 99, 45%), 1fr))"
     columns = four if noise else "repeat(3, minmax(0, 1fr))"
-    st.html(f'<div style="display: grid; max-width: 56rem; grid-template-columns: {columns}; gap: 0.75rem">{"".join(figures)}</div>')
+    style = f"display: grid; max-width: 56rem; grid-template-columns: {columns}; gap: 0.75rem"
+    st.html(f'<div style="{style}">{"".join(figures)}</div>')
 
 
 def noise(answer: "Answer", size: float) -> "tuple[NDArray, str]":
