@@ -4,13 +4,26 @@ import functools
 import tempfile
 from pathlib import Path
 
+import pytest
 import torch
 
 from lipviz import data, runs
+from lipviz.certify import Certifier
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 ROWS = ("aol", "sr", "spectral", "cpl", "sll", "cayley", "bro", "aoc", "soc", "sandwich", "plain")
 NAMES = [f"{source}-{row}" for source in ("cifar10", "mnist") for row in (*ROWS, "best")] + ["mnist-best-1.58"]
+
+
+# one worker has all tests of a run, so that its bound is computed once
+GROUPED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]
+
+
+@functools.cache
+def certifier(name):
+    """Of a shipped run; to be left as it is."""
+    run = runs.load(CHECKPOINTS / name)
+    return Certifier(run.model, run.spec.input_shape)
 
 
 @functools.cache
