@@ -13,7 +13,6 @@ from browser import MARKS, PAGES, ROOT, settled
 
 pytestmark = MARKS
 
-SCHEMES = ["light", "dark"]
 FRAMED = [name for name in PAGES if "ui_page.finish(" in (ROOT / "pages" / f"{name}.py").read_text()]
 # Streamlit's own, not ours to mend
 CHROME = ["[data-testid='stHeader']", "[data-testid='stSidebar']"]
@@ -37,13 +36,32 @@ def path(name):
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_axe_finds_nothing_serious_and_nothing_sticks_out(visit, name, scheme, width):
-    """Nor does the browser log an error or ask another host: `visit` sees to that on every page of this file."""
+def test_a_page_on_a_wide_light_screen(visit, name):
+    """One visit for all that is asked of every page: a visit is what costs.
+
+    Nor does the browser log an error or ask another host: `visit` sees to that on every page of this file.
+    """
+    page = visit(path(name))
+    page.wait_for_timeout(1500)
+    the_tab_key_reaches_every_control_in_order_and_one_sees_where_it_is(page)
+    axe_finds_nothing_serious_and_nothing_sticks_out(page, 1280)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    if name in FRAMED:
+        pictures_data_and_code_can_be_taken_along(page, name, "light")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_on_a_dark_phone(visit, name):
+    page = visit(path(name), "dark", 390)
+    page.wait_for_timeout(1000)
+    for button in page.get_by_role("button", name=re.compile("^(SVG|Figure)$")).all():
+        check_svg(saved(page, button.click)[1], "dark")
+    axe_finds_nothing_serious_and_nothing_sticks_out(page, 390)
+
+
+def axe_finds_nothing_serious_and_nothing_sticks_out(page, width):
     from axe_playwright_python.base import AXE_SCRIPT
 
-    page = visit(path(name), scheme, width)
-    page.wait_for_timeout(1000)
     page.evaluate(AXE_SCRIPT)
     context = {"include": [["body"]], "exclude": [[selector] for selector in CHROME]}
     found = page.evaluate("c => axe.run(c, {resultTypes: ['violations']})", context)
@@ -167,10 +185,7 @@ def saved(page, click):
     return download.value.suggested_filename, Path(download.value.path()).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("name", "scheme"), [(name, SCHEMES[i % 2]) for i, name in enumerate(FRAMED)])
-def test_pictures_data_and_code_can_be_taken_along(visit, name, scheme):
-    page = visit(path(name), scheme)
-    page.wait_for_timeout(1500)
+def pictures_data_and_code_can_be_taken_along(page, name, scheme):
     drawn = page.locator(".lv:not(.lv-live) svg").count() + page.locator(".js-plotly-plot").count()
     names = []
     for button in page.get_by_role("button", name=re.compile("^(SVG|Figure)$")).all():
@@ -250,10 +265,7 @@ ORDER = """() => {
 }"""
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_the_tab_key_reaches_every_control_in_order_and_one_sees_where_it_is(visit, name):
-    page = visit(path(name))
-    page.wait_for_timeout(1000)
+def the_tab_key_reaches_every_control_in_order_and_one_sees_where_it_is(page):
     page.evaluate("() => { " + DEEP + " window.deep = deep; window.active = active; }")
     count = page.evaluate(CONTROLS)
     for _ in range(3 * count + 40):
