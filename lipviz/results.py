@@ -213,6 +213,7 @@ def _compared(group: Group) -> Iterator[str]:
     if among := _among(list(mine)):
         yield f"Among themselves the sizes of the comparison correlate between {among[0]:.2f} and {among[1]:.2f} on the"
         yield "families that all of them share with these runs: the order there hangs on the size, too."
+    yield from _throughput(mine)
     if "aoc" in mine:
         yield "BCOP of the comparison stands against `aoc`, which is made by the same block convolution."
     yield from (
@@ -221,6 +222,19 @@ def _compared(group: Group) -> Iterator[str]:
         "",
     )
     yield from markdown(list(_protocols(group)))
+
+
+def _throughput(mine: Mapping[str, Standing]) -> Iterator[str]:
+    """How far the order here goes with the epochs that fitted the budget."""
+    passes = {row: s.numbers.get("epochs") for row, s in mine.items() if LAYERS[row].guarantee != "none"}
+    epochs = {row: count for row, count in passes.items() if count}
+    rho = spearman(list(epochs.values()), [mine[row].certified(RADIUS) or 0.0 for row in epochs])
+    if rho is None:
+        return
+    few, many = min(epochs, key=lambda row: epochs[row]), max(epochs, key=lambda row: epochs[row])
+    yield f"The budget held from {epochs[few]:g} epochs ({LAYERS[few].title}) to {epochs[many]:g} ({LAYERS[many].title})."
+    yield f"Over the {len(epochs)} constrained families here the epochs and the certified accuracy at {RADIUS}/255 correlate by"
+    yield f"{rho:.2f} (Spearman)."
 
 
 def comparison(size: str, budget: str = BUDGET) -> list[Entry]:

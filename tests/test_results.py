@@ -76,6 +76,16 @@ def test_an_order_turned_round_is_minus_one(tmp_path):
     assert float(table[2][2]) < -0.5 and table[2][4].startswith("AOL, Cayley")
 
 
+def test_the_order_is_held_against_the_epochs_that_fitted(tmp_path):
+    for name, epochs, share in (("aol", 9, 0.1), ("cayley", 2, 0.3), ("sll", 5, 0.2), ("plain", 20, 0.0)):
+        copied(tmp_path, name, spec__layer=name, epoch=epochs, recipe__epochs=epochs, budget=60.0,
+               results__certified={"36": share})  # fmt: skip
+        (tmp_path / name / "certificates.csv").unlink()
+    text = " ".join(results.generate(tmp_path).split())
+    assert "from 2 epochs (Cayley) to 9 (AOL). Over the 3 constrained families" in text
+    assert "correlate by -1.00 (Spearman)" in text, "without the plain network"
+
+
 def test_missing_files_are_named_and_the_rest_is_given(tmp_path):
     for name in ("cifar10-aol", "cifar10-sll"):
         copied(tmp_path, name, name)
