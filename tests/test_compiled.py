@@ -81,7 +81,7 @@ def test_waits_are_seen():
 def test_compiled_steps_are_the_eager_ones_in_one_graph():
     script = Path(__file__).with_name("compiled_steps.py")
     done = subprocess.run(
-        [sys.executable, script, "aot_eager", *LAYERS], capture_output=True, text=True, check=False, timeout=900
+        [sys.executable, script, "aot_eager", *LAYERS], capture_output=True, text=True, check=False, timeout=1800
     )
     assert not done.returncode, done.stderr[-2000:]
     found = {each["row"]: each for each in map(json.loads, done.stdout.splitlines())}
@@ -168,7 +168,7 @@ def test_a_run_keeps_how_its_steps_were_computed(tmp_path, untouched, monkeypatc
     given = {"data": source, "device": "cpu", "show": False}
     a = train(tmp_path / "a", "noise", spec=spec, recipe=recipe, **given)
     b = train(tmp_path / "b", "noise", spec=spec, recipe=recipe, **given, compile=True)
-    assert a.config["compiled"] is False and "a GPU" in a.config["compiling"]["why"]
+    assert a.config["compiled"] is False and "compiling" not in a.config  # nothing was measured
     assert b.config["compiled"] is True and b.config["compiling"]["fast"] == 20.0
     assert all(torch.equal(p, q) for p, q in zip(a.model.parameters(), b.model.parameters(), strict=True))
 
@@ -189,6 +189,7 @@ def test_a_run_keeps_how_its_steps_were_computed(tmp_path, untouched, monkeypatc
 
 
 def test_a_run_without_the_field_has_no_choice():
+    assert compiled.Choice.from_json(compiled.Choice().to_json()) == compiled.Choice()
     assert compiled.Choice.from_json({}) is None and compiled.Choice.from_json({"compiled": "x"}) is None
     assert compiled.Choice.from_json({"compiled": True, "compiling": "broken"}) == compiled.Choice(True)
 
