@@ -42,7 +42,9 @@ class Choice:
     why: str = "not asked for: the compiler is tried on a GPU, or with --compile"
 
     def to_json(self) -> dict[str, Any]:
-        """What run.json holds: `compiled`, and the measurement."""
+        """What run.json holds: `compiled`, and the measurement where there was one."""
+        if self == Choice():
+            return {"compiled": False}
         measured = asdict(self)
         compiled = measured.pop("compiled")
         return {"compiled": compiled, "compiling": {key: value for key, value in measured.items() if value is not None}}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lipviz import sdp
-from lipviz.operators import Conv, Dense, Padded, Side
+from lipviz.operators import Conv, Dense, Padded, Side, laid_out
 from lipviz.orthogonal import normalised
 from lipviz.products import gram
 
@@ -162,7 +162,7 @@ class Residual(Scaled):
 
     def forward(self, x: Tensor) -> Tensor:
         """X - 2 V relu(V^T x + b')."""
-        V = self.kernel(x.shape[-2:])
+        V, x = self.kernel(x.shape[-2:]), laid_out(x)
         return x + self.op.adjoint(-2 * V, torch.relu(self.op(V, x, self.bias)))
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:

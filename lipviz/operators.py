@@ -358,11 +358,15 @@ def channels_last(x: Tensor) -> bool:
     return x.is_cuda and torch.is_autocast_enabled(x.device.type)
 
 
+def laid_out(x: Tensor) -> Tensor:
+    """The same numbers as convolutions want them; a skip connection takes it too, or the sum would go back."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and channels_last(x) else x
+
+
 def _correlate(x: Tensor, W: Tensor, b: Tensor | None, before: int, stride: int, padding_mode: str) -> Tensor:
     """Pad and cross-correlate; torch pads by itself where both sides get the same number of zeros."""
     after = W.shape[-1] - 1 - before
-    if channels_last(x):
-        x = x.contiguous(memory_format=torch.channels_last)
+    x = laid_out(x)
     if padding_mode == "zeros" and before == after:
         return F.conv2d(x, W, b, stride, before)
     return F.conv2d(_pad(x, before, W.shape[-1], padding_mode), W, b, stride)

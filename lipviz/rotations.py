@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lipviz.forms import Operator, frozen_for, full_precision, orthogonal_start, spectral
-from lipviz.operators import CircularConv, Conv, Dense, check_size, fft_correlate, flipped, symbol
+from lipviz.operators import CircularConv, Conv, Dense, check_size, fft_correlate, flipped, laid_out, symbol
 from lipviz.orthogonal import bounded, cayley, exponential, normalised, polar, projector, reflections
 from lipviz.products import peak
 
@@ -157,7 +157,7 @@ class SkewConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """S x + b."""
         J = self.generator_kernel()
-        return series(lambda z: self.skew(J, z), x, self.skew.inputs, self.op.outputs, self.bias)
+        return series(lambda z: self.skew(J, z), laid_out(x), self.skew.inputs, self.op.outputs, self.bias)
 
     def freeze(self, size: tuple[int, ...] | None) -> nn.Module:
         """Circular: one FFT product, where the size is known. Otherwise J as a plain convolution, three times."""

@@ -49,8 +49,10 @@ class Step:
         self._compiled = torch.compile(self.loss, fullgraph=True, dynamic=False, backend=backend, mode=mode)
 
     def eager(self) -> None:
-        """Take `compile` back."""
-        self._compiled = None
+        """Take `compile` back, with the memory of its graphs."""
+        if self.compiled:
+            self._compiled = None
+            torch.compiler.reset()
 
     def dry(self, x: Tensor, y: Tensor) -> None:
         """Forward and backward, which compiles what is to be compiled; no weight changes."""

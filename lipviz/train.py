@@ -235,7 +235,7 @@ class Trainer:
 
     def _finish(self, show: bool) -> None:
         """Certify the whole test set, the only time it is read, and write the final numbers."""
-        self.step.eager()  # what CUDA graphs hold is free from now on
+        self.step.eager()  # nothing is trained from now on
         certifier = Certifier(self.model, self.spec.input_shape)
         x, y = self.source.x_test, self.source.y_test
         batches = tqdm(x.split(500), disable=not show, desc="certify the test set", unit="batch")
