@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lipviz import data as datasets
 from lipviz.certify import Certifier, in_unit
-from lipviz.runs import Run
+from lipviz.runs import Run, write_arrays
 
 Attack = Callable[..., tuple[Tensor, Tensor, Tensor]]
 BATCH = 100  # images at a time: what they need of the memory stays bounded
@@ -100,11 +100,8 @@ def attack_run(run: Run, source: str, images: int = 200, protocol: Protocol | No
     """
     x, _, index = images_of(run, source, images)
     report = attack(Certifier(run.model, run.spec.input_shape), x, index, protocol)
-    beside = run.folder / "attacks.npz.part"
-    with beside.open("wb") as file:
-        kept = {"index": index, "radius": report.radius, **asdict(report.protocol), **report.distance}
-        np.savez_compressed(file, **kept)  # type: ignore[arg-type]
-    beside.replace(run.folder / "attacks.npz")
+    kept = {"index": index, "radius": report.radius, **asdict(report.protocol), **report.distance}
+    write_arrays(run.folder / "attacks.npz", kept)
     return report
 
 

@@ -1,4 +1,4 @@
-"""The same work without a browser: `lipviz app | train | zoo | certify | runs | results | spectra | attack | bench`.
+"""The same work without a browser: `lipviz app | train | zoo | certify | runs | results | spectra | verify | ...`.
 
 What a user got wrong ends with exit code 2 and one line on standard error.
 """
@@ -98,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     spectra = add("spectra", _spectra, "singular values and bound of every layer of a run")
     spectra.add_argument("run", type=Path)
     spectra.add_argument("--json", action="store_true", help="print JSON")
+
+    verify = add("verify", _verify, "compute a run's bound and certificates again, and say whether its folder agrees")
+    verify.add_argument("run", type=Path)
+    verify.add_argument(
+        "--data", help="where the test set is: a name, a folder or a zip; without it no image is certified"
+    )
+    verify.add_argument("--images", type=int, default=200, help="test images, evenly spaced; 0 for all (default: 200)")
 
     attack = add("attack", _attack, "search for adversarial examples inside the certified radii of a run")
     attack.add_argument("run", type=Path)
@@ -336,6 +343,15 @@ def _spectra(options: argparse.Namespace) -> None:
         return
     print(_table([{k: _short(v) for k, v in row.items()} for row in rows]))
     print(f"Lipschitz constant of the whole network, l2, at most {certified.value:.6g}")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from lipviz import runs
+    from lipviz.verify import verify
+
+    found = verify(runs.load(options.run), options.data, options.images or None)
+    print("\n".join(f"{'ok ' if finding.holds else 'NOT'} {finding.text}" for finding in found))
+    return 0 if all(finding.holds for finding in found) else 1
 
 
 def _attack(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from lipviz.bounds import leaves
-from lipviz.certify import Certificate, Certifier
+from lipviz.certify import Certificate, Certifier, in_unit
 from lipviz.images import fit
 from lipviz.norms import U
 from lipviz.operators import CircularConv, Padded, PaddedTranspose
@@ -94,7 +94,7 @@ def sample(name: str, shape: tuple[int, ...]) -> Float[Tensor, "c h w"]:
     """A sample picture as a network of that input shape sees it, float64 in [0, 1]."""
     channels, height, width = shape
     pixels, _ = fit(load(name, shape), (channels, height, width))
-    return torch.tensor(pixels).double() / 255
+    return in_unit(torch.tensor(pixels))
 
 
 def search(

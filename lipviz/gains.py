@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lipviz import samples
 from lipviz.bounds import leaves
+from lipviz.certify import in_unit
 from lipviz.forms import FrozenResidual
 from lipviz.images import fit
 from lipviz.sandwich import FrozenSandwich
@@ -89,7 +90,7 @@ def inputs(shape: tuple[int, ...]) -> dict[str, Tensor]:
         channels, height, width = shape
         for name in samples.names():
             pixels, _ = fit(samples.load(name, shape), (channels, height, width))
-            found[name] = torch.from_numpy(pixels.astype(np.float64))[None] / 255
+            found[name] = in_unit(torch.tensor(pixels)[None])
     random = torch.Generator().manual_seed(0)
     for name, x in found.items():  # flat parts of a picture may put an activation on its kink
         found[name] = x + SPECK * torch.rand(x.shape, generator=random, dtype=torch.float64)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int64, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from lipviz.certify import Certifier
+from lipviz.certify import Certifier, in_unit
 from lipviz.images import Picture, fit
 from lipviz.runs import Run
 
@@ -101,7 +101,7 @@ def walk(
     """
     if way not in WAYS:
         raise ValueError(f"way must be one of {WAYS}, got {way!r}")
-    x = torch.tensor(pixels)[None].double() / 255
+    x = in_unit(torch.tensor(pixels)[None])
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     if way == "random noise":
         changed = torch.cat([_changed(x, noise, size) for size in sizes])

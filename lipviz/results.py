@@ -232,9 +232,9 @@ def _throughput(mine: Mapping[str, Standing]) -> Iterator[str]:
     if rho is None:
         return
     few, many = min(epochs, key=lambda row: epochs[row]), max(epochs, key=lambda row: epochs[row])
-    yield f"The budget held from {epochs[few]:g} epochs ({LAYERS[few].title}) to {epochs[many]:g} ({LAYERS[many].title})."
-    yield f"Over the {len(epochs)} constrained families here the epochs and the certified accuracy at {RADIUS}/255 correlate by"
-    yield f"{rho:.2f} (Spearman)."
+    ends = [f"{epochs[row]:g} epochs ({LAYERS[row].title})" for row in (few, many)]
+    yield f"The budget held from {ends[0]} to {ends[1]}. Over the {len(epochs)} constrained families here"
+    yield f"the epochs and the certified accuracy at {RADIUS}/255 correlate by {rho:.2f} (Spearman)."
 
 
 def comparison(size: str, budget: str = BUDGET) -> list[Entry]:

@@ -13,6 +13,7 @@ Every file is written beside its name and renamed, so a kill at any moment leave
 """
 
 import csv
+import io
 import json
 import os
 import zipfile
@@ -243,6 +244,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save
 
     write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, object]) -> None:
+    """Write a compressed npz file, atomically."""
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, packed.getvalue())
 
 
 def write_json(path: Path, value: object) -> None:

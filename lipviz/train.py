@@ -192,11 +192,8 @@ class Trainer:
         f = self.folder
         runs.write_tensors(f / "weights.safetensors", self.model.state_dict())
         runs.write_csv(f / "metrics.csv", self.metrics)
-        beside = f / "spectra.npz.part"
-        with beside.open("wb") as file:
-            columns = {k: np.stack([h[k] for h in self.history]) for k in self.history[0]}
-            np.savez_compressed(file, **columns)  # type: ignore[arg-type]
-        os.replace(beside, f / "spectra.npz")
+        columns = {k: np.stack([h[k] for h in self.history]) for k in self.history[0]}
+        runs.write_arrays(f / "spectra.npz", columns)
         runs.write_tensors(f / "resume.safetensors", self._resume_tensors())  # last: it decides what a resume sees
         self._write_config("running")
 

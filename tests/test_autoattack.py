@@ -84,6 +84,16 @@ def test_an_example_counts_from_its_distance_on(digits):
     assert hair[0] == near[0] and (hair[near > 1.5 * near[0]] == np.inf).all()
 
 
+@pytest.mark.parametrize("found,eps,distance", [
+    (0.1, 1.0, 0.4), (0.1, 0.3, 0.3), (0.1, 0.15, np.inf), (-0.5, 1.0, np.inf), (0.5, 1.0, np.inf), (1.5, 1.0, np.inf)
+])  # fmt: skip
+def test_only_a_change_of_the_answer_within_the_ball_and_the_pixels_counts(found, eps, distance):
+    step = torch.nn.Linear(1, 2).double()
+    step.weight.data, step.bias.data = (torch.tensor(v).double() for v in ([[1.0], [-1.0]], [-0.3, 0.3]))
+    x = torch.full((1, 1), 0.5, dtype=torch.float64)
+    assert checked(step, x, torch.full((1, 1), found), torch.tensor([0]), eps).tolist() == pytest.approx([distance])
+
+
 def test_no_right_answer_and_networks_it_cannot_attack(digits, tmp_path):
     certifier, images, label = digits
     wrong = (certifier(images).label + 1) % 10

@@ -82,7 +82,7 @@ def test_the_order_is_held_against_the_epochs_that_fitted(tmp_path):
                results__certified={"36": share})  # fmt: skip
         (tmp_path / name / "certificates.csv").unlink()
     text = " ".join(results.generate(tmp_path).split())
-    assert "from 2 epochs (Cayley) to 9 (AOL). Over the 3 constrained families" in text
+    assert "from 2 epochs (Cayley) to 9 epochs (AOL). Over the 3 constrained families" in text
     assert "correlate by -1.00 (Spearman)" in text, "without the plain network"
 
 

@@ -1,0 +1,146 @@
+"""Does a run folder say what its weights say?
+
+The Lipschitz bound and the certificates of test images are computed again from the weights; the shares in run.json are
+taken again from certificates.csv; and no attack that is kept may lie inside a radius.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from lipviz import autoattack, data, standings
+from lipviz.certify import Certifier
+from lipviz.runs import MARKS, Certificates, Run, RunError
+
+EXACT = 1e-6  # relative: certificates.csv keeps nine digits, another machine sums in another order
+TINY = 1e-9  # absolute, of margins and radii
+FLOAT32 = 1e-6  # absolute, of radii in attacks.npz: it may be of pixels that were rounded to float32
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about a run folder, and whether all is well."""
+
+    holds: bool
+    text: str
+
+
+def verify(
+    run: Run, source: str | None = None, images: int | None = 200, certifier: Certifier | None = None
+) -> list[Finding]:
+    """What was compared, each in a sentence.
+
+    Args:
+        run: finished.
+        source: where its test set is; without it no certificate is computed again.
+        images: of the test set, evenly spaced; None for all.
+        certifier: of the run's weights, where there is one already: its bound takes seconds.
+
+    Raises:
+        ValueError: the run has no certificates, or the data is not that of the run.
+    """
+    rows = run.certificates
+    if rows is None:
+        raise ValueError(f"{run.folder} has no certificates.csv: its training did not come to an end")
+    certifier = certifier or Certifier(run.model, run.spec.input_shape)
+    found = [_bound(run, certifier), _shares(run, rows)]
+    if source is None:
+        found.append(Finding(True, "No certificate was computed again: name the test set with --data."))
+    else:
+        found += recomputed(certifier, rows, *_tested(run, rows, source, images))
+    return [*found, *_attacked(run, rows)]
+
+
+def _bound(run: Run, certifier: Certifier) -> Finding:
+    said, now = run.config.get("results", {}).get("bound"), certifier.bound.value
+    if not isinstance(said, int | float):
+        return Finding(False, "run.json holds no Lipschitz bound.")
+    agrees = bool(np.isclose(now, said, rtol=EXACT, atol=0))
+    how = "as run.json says" if agrees else f"not {said:.9g} as run.json says"
+    return Finding(agrees, f"The weights have the Lipschitz bound {now:.9g}, {how}.")
+
+
+def _shares(run: Run, rows: Certificates) -> Finding:
+    """run.json against certificates.csv."""
+    results = run.config.get("results", {})
+    said = [
+        results.get("test_images"),
+        results.get("accuracy"),
+        *(results.get("certified", {}).get(str(k)) for k in MARKS),
+    ]
+    now = [len(rows.radius), rows.accuracy(), *(rows.accuracy(k / 255) for k in MARKS)]
+    names = ["the number of test inputs", "the clean accuracy", *(f"the certified accuracy at {k}/255" for k in MARKS)]
+    wrong = [
+        f"{name} is {b:.9g}, run.json says {a}"
+        for name, a, b in zip(names, said, now, strict=True)
+        if not isinstance(a, int | float) or abs(a - b) > TINY
+    ]
+    text = (
+        f"By certificates.csv {'; '.join(wrong)}." if wrong else "run.json and certificates.csv give the same shares."
+    )
+    return Finding(not wrong, text)
+
+
+def _tested(
+    run: Run, rows: Certificates, source: str, images: int | None
+) -> tuple[Tensor, Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Test inputs, their labels and their places."""
+    shape = tuple(run.spec.input_shape)
+    loaded = data.load(source, shape if len(shape) == 3 else None, seed=run.config["recipe"].get("seed", 0))
+    if loaded.classes != run.classes or len(loaded.x_test) != len(rows.index):
+        raise ValueError(
+            f"{source} has another test set than {run.name}, which has {len(rows.index):,} of {run.classes}"
+        )
+    count = len(rows.index)
+    index = np.unique(np.linspace(0, count - 1, min(images or count, count)).astype(int))
+    return loaded.x_test[index], loaded.y_test[index].numpy(), index
+
+
+def recomputed(
+    certifier: Certifier, rows: Certificates, x: Tensor, label: Int64[np.ndarray, " n"], index: Int64[np.ndarray, " n"]
+) -> list[Finding]:
+    """certificates.csv against certificates that are computed now, of the test inputs `x` at the places `index`."""
+    now = certifier(x)
+    wrong = {
+        "label": rows.label[index] != label,
+        "answer": rows.prediction[index] != now.label.numpy(),
+        "margin": ~_close(rows.margin[index], now.margin.numpy()),
+        "radius": ~_close(rows.radius[index], now.radius.numpy()),
+    }
+    again = f"Computed again for {len(index):,} of {len(rows.index):,} test inputs:"
+    changed = [name for name, each in wrong.items() if each.any()]
+    if not changed:
+        return [Finding(True, f"{again} labels, answers, margins and radii are those of certificates.csv.")]
+    where = {name: f"{wrong[name].sum():,}, first at {index[wrong[name]][0]}" for name in changed}
+    return [Finding(False, f"{again} another {name} than in certificates.csv for {where[name]}.") for name in changed]
+
+
+def _close(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"]) -> np.ndarray:
+    return np.isclose(a, b, rtol=EXACT, atol=TINY)
+
+
+def _attacked(run: Run, rows: Certificates) -> Iterator[Finding]:
+    """attacks.npz and autoattack.json, where they are, against the radii."""
+    try:
+        found = standings.attacks(run)
+        if found:
+            broken, attacked = int(found["broken"] or 0), int(found["attacked"] or 0)
+            said = f"Of {attacked:,} smallest changes in attacks.npz {broken or 'none'} ended inside a certified radius"
+            yield Finding(not broken, f"{said}{', which is a bug' if broken else ''}.")
+            with np.load(run.folder / "attacks.npz") as stored:
+                same = np.allclose(stored["radius"], rows.radius[stored["index"]], rtol=EXACT, atol=FLOAT32)
+            if not same:
+                yield Finding(False, "attacks.npz was made with other radii than certificates.csv has: attack again.")
+        outcome = autoattack.read(run)
+        if outcome:
+            holds = not outcome.inside and outcome.left >= outcome.certified
+            left = f"{outcome.left:,} of {outcome.images:,} images right"
+            said = f"AutoAttack left {left}, {outcome.certified:,} are certified"
+            yield Finding(holds, f"{said}{'' if holds else ': it ended inside a certified radius, which is a bug'}.")
+    except RunError as error:
+        yield Finding(False, f"{error}.")
+    except IndexError:
+        yield Finding(False, "attacks.npz names test inputs that certificates.csv does not have: attack again.")
