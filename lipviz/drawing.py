@@ -62,7 +62,6 @@ class Ink(NamedTuple):
     strong: str
 
 
-MARKS = (36, 72, 108, 255)  # the radii of the literature, in 1/255
 POINTS = 450  # a curve needs no more
 
 INK = {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KEY = "cr_picture"
 BOUND: dict[str, Any] = {"bind": "query-params"}
+WIDE = '[class*="st-key-cr_wide"]'  # on a phone the menu of runs takes a line of its own
 REACH = 1020  # as lipviz.radii: the widgets stand before it comes
 PIXELS = "pixels in [0, 1]"
 MOST_CLASSES = 20  # beside the picture; the table has them all
@@ -47,7 +48,8 @@ def controls(found: Sequence["Run"]) -> tuple[list["Run"], str, int]:
         k = st.number_input("eps, in 1/255", 0, REACH, 36, key="cr_eps", width=130, **BOUND)
         place = st.container(width=190)
         same = [run for run in found if ui.data_name(run) == (data or names[0])]
-        with st.container():
+        with st.container(key="cr_wide"):
+            st.html(f"<style>{WIDE}, div:has(> {WIDE}) {{ min-width: min(100%, 22rem) }}</style>")
             chosen = ui.pick_runs(same, f"cr_runs_{data}", default(same))
         one = place.selectbox("In detail", [run.name for run in chosen], key=f"cr_one_{data}", **BOUND)
     return chosen, one or "", 36 if k is None else k

@@ -3,6 +3,7 @@
 //
 // For tests, the <div class="lv"> has a property `radii`: state() and places().
 
+const SHAPES = ["circle", "square", "diamond", "cross"]; // of the runs, in the order of the legend; attacks are triangles
 const SNAP = 2; // of a radius of the literature: eps snaps to it, in 1/255
 
 class RadiiPicture {
@@ -66,6 +67,7 @@ class RadiiPicture {
     this.axes();
     this.band();
     data.runs.forEach((run, i) => this.curve(`curve ${run.name}`, run.kept, run.n, { stroke: this.colour(run), "stroke-width": i === data.one ? 3.2 : 1.7, "stroke-dasharray": run.dash }));
+    data.runs.forEach((run, i) => this.points(run, i));
     data.runs.forEach((run, i) => this.steps(`bins ${run.name}`, share(run), this.colour(run), run.dash, i === data.one));
     this.steps("wrong", data.wrong.map((hits) => percent(hits, this.one.n)), look.palette[4], "3 3", false);
     back.end();
@@ -76,10 +78,10 @@ class RadiiPicture {
 
   /** One entry a run, then what the lines of the chosen one mean; returns where it ends. */
   legend(width) {
-    const { data, look, back } = this, items = data.runs.map((run, i) => ({ text: run.name, stroke: this.colour(run), dash: run.dash, wide: i === data.one ? 3.2 : 1.7, bold: i === data.one }));
+    const { data, look, back } = this, items = data.runs.map((run, i) => ({ text: run.name, stroke: this.colour(run), dash: run.dash, wide: i === data.one ? 3.2 : 1.7, bold: i === data.one, mark: SHAPES[i % 4] }));
     if (data.sub) {
       const all = data.sub.n.toLocaleString("en");
-      items.push({ text: `certified, the ${all} attacked`, stroke: this.colour(this.one), wide: 1 }, { text: `under attack, the same ${all}`, stroke: look.palette[4], dash: "7 4", wide: 2, mark: true }, { text: "unknown", fill: true });
+      items.push({ text: `certified, the ${all} attacked`, stroke: this.colour(this.one), wide: 1 }, { text: `under attack, the same ${all}`, stroke: look.palette[4], dash: "7 4", wide: 2, mark: "triangle" }, { text: "unknown", fill: true });
     }
     items.push({ text: "wrong answers, below", stroke: look.palette[4], dash: "3 3", wide: 1.3 });
     let x = 4, y = 14;
@@ -88,7 +90,7 @@ class RadiiPicture {
       if (x > 4 && x + long > width) { x = 4; y += 17; }
       if (item.fill) back.put("rect", `key ${i}`, { x, y: y - 9, width: 20, height: 11, fill: "url(#cr-hatch)" });
       else back.put("line", `key ${i} ${item.dash ?? ""}`, { x1: x, x2: x + 20, y1: y - 4, y2: y - 4, stroke: item.stroke, "stroke-width": item.wide, "stroke-dasharray": item.dash });
-      if (item.mark) shape(back, `key mark ${i}`, "triangle", x + 10, y - 4, 4, { fill: item.stroke });
+      if (item.mark) this.sign(`key mark ${i}`, item.mark, x + 10, y - 4, item.stroke);
       label(back, `key t ${i}`, x + 25, y, item.text, look, { "font-weight": item.bold ? 700 : 400 });
       x += long;
     });
@@ -131,6 +133,17 @@ class RadiiPicture {
       d += `H${before}V${y}`;
     }
     return `${d}H${this.upper.x(this.data.top / 255).toFixed(1)}`;
+  }
+  /** A shape on a line, which tells it apart without its colour. */
+  sign(key, kind, x, y, colour) {
+    const open = kind === "cross";
+    shape(this.back, key, kind, x, y, open ? 3.5 : 4, { fill: open ? "none" : colour, stroke: open ? colour : this.look.paper, "stroke-width": open ? 2 : 0.8 });
+  }
+  points(run, i) {
+    for (const share of [0.06, 0.3, 0.54, 0.78]) {
+      const k = Math.round(this.data.top * (share + 0.05 * (i % 5)));
+      this.sign(`sign ${run.name} ${share}`, SHAPES[i % 4], this.upper.x(k / 255), +this.y(beyond(run.kept, k), run.n), this.colour(run));
+    }
   }
   curve(key, counts, n, attributes) { this.back.put("path", key, { d: this.path(counts, n), fill: "none", ...attributes }); }
   /** Both sides of the truth, and the stripes between them. */
