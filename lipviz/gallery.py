@@ -68,7 +68,7 @@ def _wanted(run: Run, hidden: Path | None) -> str:
     what = f"There are no images of {name} at hand"
     if hidden and _source(run).is_relative_to(hidden):
         what = f"The images of {name} were sent by a visitor, and are not shown to others"
-    more = f", or fetch them with `lipviz.data.load({name!r})`" * (name in data.DOWNLOADS)
+    more = f", or fetch them with lipviz.data.load({name!r})" * (name in data.DOWNLOADS)
     return f"{what}: put their folder, with train and test, at {name} below the folder that LIPVIZ_DATA names{more}."
 
 
