@@ -109,6 +109,26 @@ def settled(page):
     assert page.get_by_text("Something went wrong").count() == 0
 
 
+def watched(visits, path):
+    """A visitor who opened the page of that path, and the list of what her browser sends to the server."""
+    page, messages = visits.stranger(), []
+
+    def remember(data):  # playwright takes no builtin
+        messages.append(data)
+
+    page.on("websocket", lambda socket: socket.on("framesent", remember))
+    page.goto(path)
+    settled(page)
+    return page, messages
+
+
+def find(name):
+    """JavaScript for what the picture of that name holds out to tests, inside its shadow."""
+    return f"""() => {{
+  const all = (root) => [...root.querySelectorAll('*')].flatMap((e) => e.shadowRoot ? all(e.shadowRoot) : [e]);
+  return all(document).find((e) => e.{name})?.{name}; }}"""
+
+
 def figure(page, name):
     """What plotly holds in the nth chart of the page: its traces."""
     page.wait_for_selector(".js-plotly-plot .main-svg")

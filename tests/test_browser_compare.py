@@ -1,7 +1,7 @@
 """The page Compare in a real browser: eps is dragged without the server, the address keeps it."""
 
 import pytest
-from browser import MARKS, settled
+from browser import MARKS, find, settled, watched
 from shipped import CHECKPOINTS
 
 from lipviz import runs
@@ -10,9 +10,7 @@ from lipviz.standings import pareto, standings
 
 pytestmark = MARKS
 
-FIND = """() => {
-  const all = (root) => [...root.querySelectorAll('*')].flatMap((e) => e.shadowRoot ? all(e.shadowRoot) : [e]);
-  return all(document).find((e) => e.compare)?.compare; }"""
+FIND = find("compare")
 
 
 def state(page):
@@ -25,26 +23,11 @@ def ranking():
     return standings(groups(runs.find(CHECKPOINTS))[0].runs)
 
 
-@pytest.fixture
-def watched(visit):
-    """A visitor on the page, and the list of what her browser sends from now on."""
-    page, messages = visit.stranger(), []
-
-    def remember(data):  # playwright takes no builtin
-        messages.append(data)
-
-    page.on("websocket", lambda socket: socket.on("framesent", remember))
-    page.goto("/compare")
-    settled(page)
-    state(page)
+def test_eps_is_dragged_in_the_browser_and_kept_in_the_address(visit, ranking):
+    page, messages = watched(visit, "/compare")
+    before = state(page)
     page.wait_for_timeout(1000)
     messages.clear()
-    return page, messages
-
-
-def test_eps_is_dragged_in_the_browser_and_kept_in_the_address(watched, ranking):
-    page, messages = watched
-    before = state(page)
     assert before["k"] == 36
     own = {mark["name"]: mark for mark in before["marks"] if not mark["published"]}
     assert own.keys() == {line.name for line in ranking}

@@ -2,16 +2,14 @@
 
 import re
 
-from browser import MARKS, settled
+from browser import MARKS, find, settled, watched
 from shipped import CHECKPOINTS
 
 from lipviz import radii, runs
 
 pytestmark = MARKS
 
-FIND = """() => {
-  const all = (root) => [...root.querySelectorAll('*')].flatMap((e) => e.shadowRoot ? all(e.shadowRoot) : [e]);
-  return all(document).find((e) => e.radii)?.radii; }"""
+FIND = find("radii")
 
 
 def state(page):
@@ -25,14 +23,7 @@ def tile(page, name):
 
 
 def test_eps_and_a_range_are_dragged(visit):
-    page, messages = visit.stranger(), []
-
-    def remember(data):  # playwright takes no builtin
-        messages.append(data)
-
-    page.on("websocket", lambda socket: socket.on("framesent", remember))
-    page.goto("/radii?cr_data=mnist")
-    settled(page)
+    page, messages = watched(visit, "/radii?cr_data=mnist")
     before = state(page)
     name = page.locator(".cr-side svg text").first.text_content().rpartition(", ")[2]
     run = runs.load(CHECKPOINTS / name)

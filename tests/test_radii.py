@@ -69,6 +69,9 @@ def test_attacks_find_their_images_in_any_order_and_those_of_another_training_ar
         radii.sandwich(found, Attacks(other.index, other.radius * 1.1, other.distance, {}))
     with pytest.raises(ValueError, match="not of one training"):
         radii.sandwich(found, Attacks(other.index + 1000, other.radius, other.distance, {}))
+    last = found.radius[[np.argmax(found.index)]]  # a stranger with the radius of the image it would be taken for
+    with pytest.raises(ValueError, match="not of one training"):
+        radii.sandwich(found, Attacks(np.array([1000]), last, {"DDN": last}, {}))
 
 
 def test_the_axis_ends_where_little_is_left():
