@@ -177,9 +177,9 @@ def evaluate(
         some, goal, radius = x[right], label[right], certificate.radius[right]
         found = [(by or _standard)(fast, a.float(), b, plan) for a, b in _batches(some, goal)]
     distance = checked(certifier.frozen, some, torch.cat(found) if found else some, goal, plan.eps)
-    certified, broken, inside = radius > plan.eps, distance.isfinite(), distance < radius
-    counts = [len(x), *(int(each.sum()) for each in (right, certified, broken, inside))]
-    return Outcome(plan, package, *counts, tuple(remarks))
+    masks = right, radius > plan.eps, distance.isfinite(), distance < radius
+    answered, certified, broken, inside = (int(mask.sum()) for mask in masks)
+    return Outcome(plan, package, len(x), answered, certified, broken, inside, tuple(remarks))
 
 
 @torch.no_grad()
