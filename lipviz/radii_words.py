@@ -39,8 +39,8 @@ def _gap(one: "Shown", k: int) -> str:
         return (
             f"At {k}/255 nothing is unknown: each of the {n} attacked images of {name} is certified, broken or wrong."
         )
-    gap = int((one.both.stands - one.both.kept).argmax())
-    more = "here the stripes are widest" if gap == k else f"the stripes are widest at {gap}/255: drag eps there"
+    widest = int((one.both.stands - one.both.kept).argmax())
+    more = "here the stripes are widest" if widest == k else f"the stripes are widest at {widest}/255: drag eps there"
     return (
         f"At {k}/255, {stands - kept} of {n} attacked images of {name} are unknown, neither proved nor broken; {more}."
     )
