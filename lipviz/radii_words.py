@@ -28,8 +28,8 @@ def notice(shown: Sequence["Shown"], one: "Shown", k: int) -> str:
 def _gap(one: "Shown", k: int) -> str:
     name, c = literal(one.run.name), one.curves
     if c.right and 255 * c.largest <= 1:
-        gap = " All that attacks have left is unknown." if one.both else ""
-        return f"{name} has no radius above {c.largest:.2g}: at this scale nothing of it is certified.{gap}"
+        rest = " All that attacks have left is unknown." if one.both else ""
+        return f"{name} has no radius above {c.largest:.2g}: at this scale nothing of it is certified.{rest}"
     if k == 0:
         return "At size 0 only answers whose margin is 0 are lost: the curves start at the clean accuracy."
     if one.both is None:
@@ -39,8 +39,8 @@ def _gap(one: "Shown", k: int) -> str:
         return (
             f"At {k}/255 nothing is unknown: each of the {n} attacked images of {name} is certified, broken or wrong."
         )
-    gap = int((one.both.stands - one.both.kept).argmax())
-    more = "here the stripes are widest" if gap == k else f"the stripes are widest at {gap}/255: drag eps there"
+    widest = int((one.both.stands - one.both.kept).argmax())
+    more = "here the stripes are widest" if widest == k else f"the stripes are widest at {widest}/255: drag eps there"
     return (
         f"At {k}/255, {stands - kept} of {n} attacked images of {name} are unknown, neither proved nor broken; {more}."
     )

@@ -216,8 +216,9 @@ def constant(run: "Run") -> float | None:
     """The proved bound of the whole network that run.json holds."""
     results = run.config.get("results")
     bound = results.get("bound") if isinstance(results, dict) else None
-    good = isinstance(bound, int | float) and not isinstance(bound, bool)
-    return float(bound) if good and 0 < bound < float("inf") else None
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < float("inf"):
+        return None
+    return float(bound)
 
 
 def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
