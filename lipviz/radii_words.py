@@ -28,8 +28,8 @@ def notice(shown: Sequence["Shown"], one: "Shown", k: int) -> str:
 def _gap(one: "Shown", k: int) -> str:
     name, c = literal(one.run.name), one.curves
     if c.right and 255 * c.largest <= 1:
-        gap = " All that attacks have left is unknown." if one.both else ""
-        return f"{name} has no radius above {c.largest:.2g}: at this scale nothing of it is certified.{gap}"
+        rest = " All that attacks have left is unknown." if one.both else ""
+        return f"{name} has no radius above {c.largest:.2g}: at this scale nothing of it is certified.{rest}"
     if k == 0:
         return "At size 0 only answers whose margin is 0 are lost: the curves start at the clean accuracy."
     if one.both is None:

@@ -216,9 +216,9 @@ def constant(run: "Run") -> float | None:
     """The proved bound of the whole network that run.json holds."""
     results = run.config.get("results")
     bound = results.get("bound") if isinstance(results, dict) else None
-    if isinstance(bound, bool) or not isinstance(bound, int | float):
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < float("inf"):
         return None
-    return float(bound) if 0 < bound < float("inf") else None
+    return float(bound)
 
 
 def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:

@@ -161,13 +161,18 @@ def by_class(item: Shown, k: int) -> list[dict[str, Any]]:
     rows, c = [], item.curves
     for name, n, right, kept in zip(item.run.classes, c.class_n, c.class_right, c.class_kept[:, k], strict=True):
         low, high = wilson(int(kept), int(n))
-        row = {"class": name, "inputs": int(n), "right %": _share(right, n), "certified %": _share(kept, n)}
+        row = {
+            "class": name,
+            "inputs": int(n),
+            "right %": _share(int(right), int(n)),
+            "certified %": _share(int(kept), int(n)),
+        }
         rows.append(row | {"95 % interval": f"{100 * low:.1f} to {100 * high:.1f}"})
     return rows
 
 
 def _share(hits: int, n: int) -> float | None:
-    return round(100 * int(hits) / int(n), 1) if n else None
+    return round(100 * hits / n, 1) if n else None
 
 
 def confused(item: Shown, k: int) -> None:
