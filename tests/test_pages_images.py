@@ -161,12 +161,17 @@ def test_every_size_and_way_and_chip(folder):
     assert at.pills(key="ci_sample").value == "Astronaut"
 
 
+def all_runs(at):
+    """The table of all runs on the page Certified radii."""
+    return next(frame for frame in tables(at) if "clean %" in frame)
+
+
 def test_radii_numbers_and_chips(folder):
     at = opened("radii", cr_eps="0")
     for k in (0, 36, 510):
         at.number_input(key="cr_eps").set_value(k).run()
         assert not at.exception
-        table = tables(at)[0]
+        table = all_runs(at)
         run = runs.load(folder / "digits-aol")
         assert table["certified at eps %"][0] == pytest.approx(100 * run.certificates.accuracy(k / 255), abs=0.06)
         assert table["test inputs"][0] == 359
@@ -182,10 +187,10 @@ def test_radii_keeps_data_sets_apart(folder):
     shutil.copytree(folder / "digits-aol", folder / "other-aol")
     (folder / "other-aol" / "run.json").write_text(json.dumps(broken))
     at = opened("radii")
-    assert list(tables(at)[0]["run"]) == ["digits-aol"]
+    assert list(all_runs(at)["run"]) == ["digits-aol"]
     at.pills(key="cr_data").set_value("other").run()
     assert not at.exception
-    assert list(tables(at)[0]["run"]) == ["other-aol"]
+    assert list(all_runs(at)["run"]) == ["other-aol"]
     assert "A JPEG copy." in words(at)
 
 
