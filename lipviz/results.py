@@ -29,7 +29,7 @@ THERE: dict[str, tuple[str, float | None]] = {
     "network": ("ConvNet of 25 convolutions with MaxMin, XS 1,570,000 to L 100,500,000 parameters", None),
     "loss offset": ("0.399307", Recipe().offset),
     "temperature": ("0.25", 0.25),
-    "batch": ("256", 256),
+    "batch": ("256", 256.0),
     "augmentation": ("crop 4 and flip", None),
     "optimiser": ("SGD with momentum 0.9, OneCycleLR", None),
     "learning rate": ("for each method and size from 16 random runs, with its weight decay, on 10 % held out", None),
