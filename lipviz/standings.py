@@ -103,7 +103,7 @@ def certified_curve(run: Run) -> tuple[float, ...] | None:
     top = math.ceil(min(255 * radii.max(initial=0.0), REACH))
     eps = np.arange(1, max(top, MARKS[-1]) + 1) / 255
     above = len(radii) - np.searchsorted(radii, eps, side="right")
-    return tuple(100 * np.concatenate([[len(radii)], above]) / len(found.radius))
+    return tuple(100 * (np.concatenate([[len(radii)], above]) / len(found.radius)))  # as of the shares in run.json
 
 
 def measured(run: Run, lacks: list[str] | None = None) -> dict[str, float | None]:
