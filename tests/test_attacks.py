@@ -13,7 +13,7 @@ from lipviz.certify import Certifier
 @pytest.mark.parametrize("name", GROUPED)
 def test_nothing_is_found_inside_a_certified_radius(name, image_data):
     """A sample; `lipviz attack` is the whole of it."""
-    _, images, _ = run_and_images(name, image_data, 6)
+    _, images, _ = run_and_images(name, image_data, 4)
     report = attack(certifier(name), images)
     assert report.broken == 0
     assert np.isfinite(report.smallest).mean() > 0.9, "attacks that find nothing prove nothing"

@@ -69,7 +69,7 @@ def test_how_much_survives(page):
         page.keyboard.press("ArrowRight")
     settled(page)
     page.wait_for_url("**cr_eps=72**")
-    grid = page.locator(".lipviz-table").first
+    grid = page.locator(".lipviz-table", has_text="certified at eps %").first
     header = grid.locator("th").all_text_contents()
     rows = [row.locator("td").all_text_contents() for row in grid.locator("tbody tr").all()]
     wanted = next(row for row in rows if "cifar10-sll" in row)
