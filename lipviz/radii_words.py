@@ -51,12 +51,12 @@ def _leaders(shown: Sequence["Shown"], k: int) -> str:
         return ""
     best = max(shown, key=lambda item: item.curves.kept[k] / item.curves.n)
     clean = max(shown, key=lambda item: item.curves.right / item.curves.n)
-    name, share = literal(best.run.name), f"{100 * best.curves.kept[k] / best.curves.n:.1f} %"
+    name, share = literal(best.run.name), f"{100 * (best.curves.kept[k] / best.curves.n):.1f} %"
     if not best.curves.kept[k]:
         return f"No answer of any run here is certified beyond {k}/255."
     if best is clean:
         return f"{name} leads in clean accuracy and at {k}/255, with {share}. Does it lead further out too?"
-    right = f"{100 * clean.curves.right / clean.curves.n:.1f} %"
+    right = f"{100 * (clean.curves.right / clean.curves.n):.1f} %"
     return f"{literal(clean.run.name)} is right most often ({right}), but {name} keeps most at {k}/255, {share}."
 
 
@@ -108,7 +108,7 @@ figure = go.Figure(layout={{"xaxis": {{"title": "eps (l2)"}}, "yaxis": {{"title"
 def draw(radius, right, name):
     share = 100 * (radius[right][:, None] > eps).sum(0) / len(right)
     figure.add_scatter(x=eps, y=share, name=name)
-    print(name, f"{{100 * (radius[right] > at / 255).sum() / len(right):.1f}} % beyond {{at}}/255")
+    print(name, f"{{100 * ((radius[right] > at / 255).sum() / len(right)):.1f}} % beyond {{at}}/255")
 for folder in {list(folders)!r}:
     found = lipviz.load(folder).certificates
     draw(found.radius, found.correct, folder)

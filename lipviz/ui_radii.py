@@ -238,8 +238,8 @@ def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
         rows.append(
             {
                 "run": item.run.name,
-                "clean %": round(100 * c.right / c.n, 1),
-                "certified at eps %": round(100 * kept / c.n, 1),
+                "clean %": round(100 * (c.right / c.n), 1),
+                "certified at eps %": round(100 * (kept / c.n), 1),
                 "95 % interval": f"{100 * low:.1f} to {100 * high:.1f}",
                 "mean radius": float(f"{radii.mean():.4f}") if len(radii) else None,
                 "median radius": quantiles[1],

@@ -172,7 +172,7 @@ def by_class(item: Shown, k: int) -> list[dict[str, Any]]:
 
 
 def _share(hits: int, n: int) -> float | None:
-    return round(100 * hits / n, 1) if n else None
+    return round(100 * (hits / n), 1) if n else None
 
 
 def confused(item: Shown, k: int) -> None:

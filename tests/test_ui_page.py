@@ -65,8 +65,8 @@ def test_code_of_radii(monkeypatch, tmp_path, capsys, k):
     for name in NAMES[:2]:
         share = 100 * runs.load(CHECKPOINTS / name).certificates.accuracy(k / 255)
         assert f"{name} {share:.1f} % beyond {k}/255" in said
-    assert f"certified, the attacked images {100 * both.kept[k] / both.n:.1f} % beyond" in said
-    assert f"under attack {100 * both.stands[k] / both.n:.1f} % beyond" in said
+    assert f"certified, the attacked images {100 * (both.kept[k] / both.n):.1f} % beyond" in said
+    assert f"under attack {100 * (both.stands[k] / both.n):.1f} % beyond" in said
     assert (tmp_path / "radii.html").stat().st_size > 1e6
 
 
