@@ -192,8 +192,8 @@ def _fmn(search: "Search", start: Tensor, scale: Tensor, steps: int, gamma: floa
 def _ddn(search: "Search", scale: Tensor, steps: int) -> Tensor:
     """Ends of DDN down the margin, on a sphere that begins at `scale`.
 
-    Down the cross-entropy, as it stands in foolbox, it ends 20 to 34 % further away: with the small logits of a
-    1-Lipschitz network that gradient leads to the mean of all other classes.
+    Down the cross-entropy, as it stands in foolbox, it ends further away: with the small logits of a 1-Lipschitz
+    network that gradient leads to the mean of all other classes.
     """
     from foolbox.attacks import DDNAttack
 
@@ -204,8 +204,8 @@ def _carlini_wagner(search: "Search", scale: Tensor, steps: int) -> Tensor:
     """Ends of Carlini-Wagner with one constant c an image, instead of a search for it.
 
     Where |d|^2 + c max(margin, 0) is least at a change d of the size `scale`, c is about 2 |d|^2 / margin; half as much
-    again lets it cross. The search of foolbox from c = 0.001 ends 40 times further away in 3 times 100 steps. On black
-    or white pixels its arctanh is so flat that few steps hardly move: on MNIST it is weak.
+    again lets it cross. The search of foolbox from c = 0.001 does not come that far in a few rounds. On black or white
+    pixels its arctanh is so flat that few steps hardly move: on MNIST it is weak.
     """
     from foolbox.attacks import L2CarliniWagnerAttack
 

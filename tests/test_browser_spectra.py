@@ -1,7 +1,7 @@
 """The page on spectra in a real browser: the training is scrubbed and played without the server."""
 
 import pytest
-from browser import MARKS, settled
+from browser import MARKS, watched
 from shipped import CHECKPOINTS
 
 from lipviz import runs
@@ -21,14 +21,7 @@ ONE = "/spectra?sp_runs=cifar10-aol&sp_layer=1"
 @pytest.fixture
 def sent(visit):
     """A visitor on the page, and the list of what her browser sends to the server from now on."""
-    page, messages = visit.stranger(), []
-
-    def remember(data):  # playwright takes no builtin
-        messages.append(data)
-
-    page.on("websocket", lambda socket: socket.on("framesent", remember))
-    page.goto(ONE)
-    settled(page)
+    page, messages = watched(visit, ONE)
     page.wait_for_selector(".slider-rail-touch-rect")
     page.wait_for_timeout(1500)
     messages.clear()
