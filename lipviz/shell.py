@@ -1,6 +1,6 @@
 """What surrounds every page: its title and icon, the navigation, the warm-up of the server.
 
-Streamlit runs this file as a script for every visitor, so it imports nothing heavy and nothing of lipviz at once.
+Streamlit runs this file as a script for every visitor, so it imports nothing heavy at once.
 """
 
 import gc
@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Thread
 
 import streamlit as st
+
+from lipviz import ahead
 
 HERE = Path(__file__).resolve().parent
 PAGES = HERE.parent / "pages"
@@ -66,9 +68,10 @@ def shell() -> None:
         # an entry of our own brings up the menu, and with it the choice between light and dark
         menu_items={"About": "**lipviz**: see, train and certify 1-Lipschitz neural networks."},
     )
-    if st.context.theme.type == "dark":
-        st.html(LEGIBLE)
-    page.run()
+    with ahead.picture_first(page.url_path):
+        if st.context.theme.type == "dark":
+            st.html(LEGIBLE)
+        page.run()
 
 
 @st.cache_resource(show_spinner=False)

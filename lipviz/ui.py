@@ -1,4 +1,4 @@
-"""What pages share: cached loaders, pickers that return plain values, charts with their export.
+"""What pages share: cached loaders, pickers that return plain values, tables.
 
 Only streamlit is imported at the top: a page shows its title first, and torch comes with the first call below.
 """
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
     from numpy.typing import NDArray
 
     from lipviz.certify import Certifier
@@ -35,13 +34,6 @@ def runs_folder() -> Path:
 def dark() -> bool:
     """Whether the visitor looks at the dark theme."""
     return st.context.theme.type == "dark"
-
-
-def show(figure: "go.Figure", name: str, alt: str) -> None:
-    """One chart: our own template, SVG export under `name`, and a sentence for screen readers."""
-    from lipviz.figures import config
-
-    st.plotly_chart(figure, theme=None, config=config(name), alt=alt, key=f"chart_{name}")
 
 
 def table(rows: Sequence[Mapping[str, Any]], name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from lipviz import ui
+from lipviz import ahead, ui
 
 WEB = Path(__file__).resolve().parent / "web"
 DASHES = {"solid": "", "dash": "6 4", "dot": "1.5 3", "dashdot": "6 3 1.5 3", "longdash": "10 4"}
@@ -29,7 +29,8 @@ def mount(name: str, data: Mapping[str, Any], key: str, **callbacks: Callable[[]
         key: of the widget; its state lies in st.session_state[key].
         callbacks: `on_<state>_change`, one for each state or trigger that the picture sends.
     """
-    return _component(name)(data={**data, "look": look()}, key=key, **callbacks)
+    with ahead.now():
+        return _component(name)(data={**data, "look": look()}, key=key, **callbacks)
 
 
 def look() -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import streamlit as st
 
-from lipviz import condition, condition_words, ui, ui_canvas, ui_page
+from lipviz import condition, condition_words, ui, ui_canvas, ui_live, ui_page
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,7 +126,7 @@ def three(controls: "st.delta_generator.DeltaGenerator") -> Shown:
     left, right = st.columns([3, 2], vertical_alignment="center")
     with left:
         options = figures_condition.config_3d("condition")
-        st.plotly_chart(fig, theme=None, config=options, alt=alt, key="chart_condition_3d")
+        ui_live.chart(fig, "condition_3d", alt, options=options)
     with right:
         with ui_page.part("notice"):
             ui.notice(condition_words.three(G, rules))
@@ -164,9 +164,11 @@ def many(controls: "st.delta_generator.DeltaGenerator") -> Shown:
     left, right = st.columns([3, 2])
     slack = {name: condition.slack(G, t) for name, t in rules.items()}
     with left:
-        ui.show(figures_condition.bars(rules, ui.dark()), "condition_t", "t of each neuron under each rule")
+        ui_live.chart(figures_condition.bars(rules, ui.dark()), "condition_t", "t of each neuron under each rule")
     with right:
-        ui.show(figures_condition.summary(rules, slack, ui.dark()), "condition_trace", "Trace and slack of each rule")
+        ui_live.chart(
+            figures_condition.summary(rules, slack, ui.dark()), "condition_trace", "Trace and slack of each rule"
+        )
     with ui_page.part("numbers"):
         ui.table(condition.table(G, rules), "condition")
     return Shown(W, rules["AOL"], rules)
@@ -203,10 +205,10 @@ def own(controls: "st.delta_generator.DeltaGenerator") -> Shown:
         left, right = st.columns(2)
         with left:
             fig = figures_condition.signed(values, places, "eigenvalues of T - G", tolerance or 1e-300, dark)
-            ui.show(fig, "condition_eigenvalues", f"Eigenvalues of T - G, the smallest {values[0]:.4g}")
+            ui_live.chart(fig, "condition_eigenvalues", f"Eigenvalues of T - G, the smallest {values[0]:.4g}")
         with right:
             fig = figures_condition.signed(v, [f"v{i}" for i in places], "direction v", dark=dark)
-            ui.show(fig, "condition_direction", f"Entries of the tightest direction, {condition.vector(v)}")
+            ui_live.chart(fig, "condition_direction", f"Entries of the tightest direction, {condition.vector(v)}")
     return Shown(W, t, {**condition.rules(G), "own T": t})
 
 

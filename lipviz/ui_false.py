@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from lipviz import ui, ui_pictures
+from lipviz import ui, ui_live, ui_pictures
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -262,7 +262,7 @@ def lines(shown: Shown) -> None:
     figure = figures_false.claim(found.sizes, found.margins, case.margin, claimed, certified, broken, ui.dark())
     end = f"another answer was found at {found.size:.3g}" if broken is not None else "no other answer was found"
     alt = f"The claim reaches {claimed:.3g}, the proof {certified or 0:.3g}; {end}."
-    ui.show(figure, "false" if known else "false_first", alt)
+    ui_live.chart(figure, "false" if known else "false_first", alt)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

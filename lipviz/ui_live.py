@@ -1,24 +1,27 @@
 """A plotly chart that is drawn on while one looks at it: a zoom, a hidden curve, a pressed button outlive each update.
 
-`st.plotly_chart` builds its chart anew whenever the figure changes, and the visitor's zoom is gone. Here the figure is
-data of a component, which gives it to Plotly.react. The browser needs plotly's JavaScript for that: the file inside the
-installed python package, which the app serves (served.py), so that nothing comes from another host.
+`st.plotly_chart` builds its chart anew whenever the figure changes, and the visitor's zoom is gone; and it shows
+nothing until the browser has read four megabytes of JavaScript. Here the figure is data of a component, which first
+draws a plain sketch of it (web/sketch.js), then gives it to Plotly.react. The browser needs plotly's JavaScript for
+that: the file inside the installed python package, which the app serves (served.py), so that nothing comes from
+another host.
 """
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lipviz import served, ui, ui_canvas
+from lipviz import ahead, served, ui, ui_canvas
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def live_chart(figure: "go.Figure", name: str, alt: str, now: str = "") -> None:
-    """One chart that is updated in place.
+def chart(figure: "go.Figure", name: str, alt: str, now: str = "", options: Mapping[str, Any] | None = None) -> None:
+    """One chart: a sketch at once, then plotly's, which is updated in place.
 
     What the visitor did to the picture lasts as long as `figure.layout.uirevision` stays the same.
 
@@ -28,18 +31,21 @@ def live_chart(figure: "go.Figure", name: str, alt: str, now: str = "") -> None:
         alt: a sentence for screen readers.
         now: where the numbers stand, such as "epoch 12"; the chart then has a switch that holds the picture still
             while more numbers come. "" for a chart that is complete.
+        options: of plotly (default: `drawing.config`).
     """
     from lipviz.drawing import config
 
     data = {
         "figure": json.loads(figure.to_json()),
-        "config": config(name),
+        "config": options or config(name),
         "script": served.address(),
         "alt": alt,
         "now": now,
         "dark": ui.dark(),
+        "look": ui_canvas.look(),
     }
-    _component()(data=data, key=f"chart_{name}")
+    with ahead.now():
+        _component()(data=data, key=f"chart_{name}")
 
 
 @cache
@@ -49,6 +55,6 @@ def _component() -> Any:  # noqa: ANN401
         "lipviz_live",
         html='<div class="lv lv-live"></div>',
         css=ui_canvas.read("live.css"),
-        js=ui_canvas.read("common.js") + ui_canvas.read("live.js"),
+        js="".join(ui_canvas.read(f"{part}.js") for part in ("common", "sketch", "live")),
         isolate_styles=False,
     )

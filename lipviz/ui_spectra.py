@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lipviz import ui
+from lipviz import ui, ui_live
 
 if TYPE_CHECKING:
     from lipviz.history import History
@@ -97,7 +97,7 @@ def picture(
     frames = [history.curves(histories, number, p, ends) for p in points] if len(points) > 1 else []
     fig = spectrum(curves, kind, log, ui.dark(), frames, history.labels(histories, points), start)
     names = ", ".join(h.name for h in histories)
-    ui.show(fig, "spectra", f"Singular values, {kind}, of {names}; the tab Values holds the numbers")
+    ui_live.chart(fig, "spectra", f"Singular values, {kind}, of {names}; the tab Values holds the numbers")
     return points[start]
 
 
@@ -133,7 +133,7 @@ def _maps_picture(runs: Sequence["Run"], number: int | None, log: bool) -> None:
         for i, (column, one) in enumerate(zip(st.columns(MAPS), drawn, strict=False), 1):
             with column:
                 alt = f"Largest and smallest singular value of {one['name']} at each frequency; a table follows"
-                ui.show(draw(one, log, ui.dark(), ends), f"frequencies_{i}", alt)
+                ui_live.chart(draw(one, log, ui.dark(), ends), f"frequencies_{i}", alt)
         ui.table(rows, "maps")
 
 

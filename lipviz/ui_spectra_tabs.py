@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lipviz import ui
+from lipviz import ui, ui_live
 
 if TYPE_CHECKING:
     from lipviz.gains import Jacobian
@@ -35,7 +35,9 @@ def _distances(pairs: Sequence[tuple["Run", "History"]]) -> None:
     rows = history.distances([h for _, h in pairs])
     left, right = st.columns([3, 2])
     with left:
-        ui.show(dumbbells(rows, ui.dark()), "distances", "Distance to orthogonal before and after; a table follows")
+        ui_live.chart(
+            dumbbells(rows, ui.dark()), "distances", "Distance to orthogonal before and after; a table follows"
+        )
     with right:
         for words in (spectra_words.claim(rows), *spectra_words.verdict(rows)):
             st.markdown(words)
@@ -72,7 +74,7 @@ def _bounds(pairs: Sequence[tuple["Run", "History"]]) -> None:
         return
     title = "how much the whole network stretches at most: between these two"
     fig = dumbbells(drawn, ui.dark(), ("measured, at least", "proved, at most"), title)
-    ui.show(fig, "gain", "Measured gain and proved bound of each network; a table follows")
+    ui_live.chart(fig, "gain", "Measured gain and proved bound of each network; a table follows")
     st.markdown(
         "The proved bound of the whole network **is the product** of the proved bounds of its layers, rounded up; "
         "nothing tighter is computed, since an activation stands between any two layers. The measured gain is a "
@@ -104,7 +106,7 @@ def _jacobian(pairs: Sequence[tuple["Run", "History"]]) -> None:
         ]
         if curves:
             fig = spectrum(curves, "rank", False, ui.dark())
-            ui.show(fig, "jacobian", f"Singular values of Jacobians of {name} at {image}; a table follows")
+            ui_live.chart(fig, "jacobian", f"Singular values of Jacobians of {name} at {image}; a table follows")
         st.markdown(
             f"Singular values of the **Jacobian** of {ui.literal(name)} at the input *{ui.literal(image)}*, by "
             "back-propagation in float64. Residual and sandwich layers are nonlinear, so theirs depend on the input "

@@ -112,4 +112,4 @@ def curve(run: "Run", name: str) -> None:
     figure.update_layout(uirevision=str(run.folder), legend={"groupclick": "toggleitem"})
     epochs = columns.get("epoch")
     now = f"epoch {epochs[-1]:.0f}" if epochs is not None and len(epochs) and jobs.active(run) else ""
-    ui_live.live_chart(figure, name, f"Accuracy, certified accuracy and loss of {run.name} over its epochs", now)
+    ui_live.chart(figure, name, f"Accuracy, certified accuracy and loss of {run.name} over its epochs", now)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lipviz import ui, ui_pictures
+from lipviz import ui, ui_live, ui_pictures
 from lipviz.ui import literal
 from lipviz.ui_pictures import STEPS, listed
 from lipviz.ui_tries import BUG, best, count, kept, line, size_of
@@ -158,4 +158,4 @@ def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
         (point.size, point.margin) if point else None,
     )
     alt = f"The margin stays above a line that falls from {answer.margin:.3g} to 0 at {radius}; {count(answer)}"
-    ui.show(figure, "margin", alt)
+    ui_live.chart(figure, "margin", alt)

@@ -134,14 +134,18 @@ function grip(node, svg, { name, words, plane, value, step, move, end }) {
 
 /** Shapes that tell classes and rules apart without colour: "circle", "square", "diamond", "triangle", "cross". */
 function shape(sheet, key, kind, x, y, r, attributes) {
-  const d = {
+  return sheet.put("path", key, { d: outline(kind, r), transform: `translate(${x.toFixed(2)} ${y.toFixed(2)})`, ...attributes });
+}
+
+/** SVG path of such a shape around 0. */
+function outline(kind, r) {
+  return {
     circle: `M${-r} 0A${r} ${r} 0 1 0 ${r} 0A${r} ${r} 0 1 0 ${-r} 0Z`,
     square: `M${-r} ${-r}H${r}V${r}H${-r}Z`,
     diamond: `M0 ${-1.3 * r}L${1.3 * r} 0L0 ${1.3 * r}L${-1.3 * r} 0Z`,
     triangle: `M0 ${-1.2 * r}L${1.1 * r} ${0.9 * r}L${-1.1 * r} ${0.9 * r}Z`,
     cross: `M${-r} ${-r}L${r} ${r}M${r} ${-r}L${-r} ${r}`,
   }[kind];
-  return sheet.put("path", key, { d, transform: `translate(${x.toFixed(2)} ${y.toFixed(2)})`, ...attributes });
 }
 
 /** A line of buttons under a picture: [[text, what it does], ...]. */

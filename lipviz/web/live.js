@@ -2,6 +2,11 @@
 
 let library = null;
 
+/** Begin to load Plotly, without reading it yet. */
+function fetched(address) {
+  if (!library && !document.querySelector(`link[href="${address}"]`)) make(document.head, "link", { rel: "preload", as: "script", href: address });
+}
+
 /** Plotly itself, loaded once for the whole visit. */
 function plotly(address) {
   if (!library) library = new Promise((good, bad) => {
@@ -10,6 +15,12 @@ function plotly(address) {
     script.onerror = () => bad(new Error("no answer"));
   });
   return library;
+}
+
+/** The page has come to rest: reading plotly takes a second, in which nothing else is drawn. */
+function rested() {
+  const idle = window.requestIdleCallback ?? ((done) => setTimeout(done));
+  return new Promise((done) => setTimeout(() => idle(done, { timeout: 1000 }), 500));
 }
 
 class Live {
@@ -21,7 +32,8 @@ class Live {
     this.freeze = make(this.bar, "button", { type: "button", text: "Freeze", onclick: () => this.hold(true) });
     this.said = make(this.bar, "span");
     this.words = make(root, "p", { class: "wait", text: "Drawing …" });
-    this.place = make(root, "div", { role: "figure" });
+    this.frame = make(root, "div", { class: "frame" });
+    this.place = make(this.frame, "div", { role: "figure" });
     // plotly listens to the window; a column can change its width without it
     this.watch = new ResizeObserver(framed(() => { if (this.drawn && this.place.offsetWidth) window.Plotly.Plots.resize(this.place); }));
     this.watch.observe(root);
@@ -32,7 +44,8 @@ class Live {
     if (other || (this.held && this.held.dark !== data.dark)) this.held = null; // another run, other colours: follow again
     this.data = data;
     set(this.place, { "aria-label": data.alt });
-    this.place.style.minHeight = `${data.figure.layout.height}px`; // the page below does not jump when the chart comes
+    this.frame.style.minHeight = `${data.figure.layout.height}px`; // the page below does not jump when the chart comes
+    if (!this.drawn) this.outline(data);
     this.show();
   }
   hold(still) { this.held = still ? this.held ?? this.data : null; this.show(); }
@@ -44,20 +57,28 @@ class Live {
     set(this.said, { text: still ? `Held at ${still.now}; the training ${now ? `is at ${now}` : "is over"}.` : now });
     this.draw(still ?? this.data);
   }
+  /** What can be seen of the figure before plotly has come. */
+  outline({ figure, look, script }) {
+    this.sketch?.remove();
+    this.sketch = sketch(this.frame, figure, look);
+    if (this.sketch) { this.words.remove(); fetched(script); }
+  }
   async draw({ figure, config, script }) {
     if (this.shown === figure) return;
     this.shown = figure;
     try {
+      if (this.sketch) await rested();
       const Plotly = await plotly(script);
       if (this.shown !== figure) return; // a later update was faster
-      const drawing = Plotly.react(this.place, figure.data, figure.layout, config);
-      this.drawn = true; this.words.remove();
+      const drawing = Plotly.react(this.place, { ...figure, config });
+      this.drawn = true; this.words.remove(); this.sketch?.remove(); this.sketch = null;
       await drawing;
     } catch (error) {
       console.warn("lipviz: the chart could not be drawn:", error.message);
-      set(this.words, { text: "The chart could not be drawn: reload the page. Its numbers are in the file under Data.", role: "status" });
-      this.place.style.minHeight = "0";
-      if (!this.drawn) this.root.insertBefore(this.words, this.place);
+      const without = this.sketch ? "This is a sketch, the chart" : "The chart";
+      set(this.words, { text: `${without} could not be drawn: reload the page. Its numbers are in the file under Data.`, role: "status" });
+      if (!this.sketch) this.frame.style.minHeight = "0";
+      if (!this.drawn) this.root.insertBefore(this.words, this.frame);
     }
   }
   close() { this.watch.disconnect(); if (this.drawn) window.Plotly.purge(this.place); }

@@ -1,0 +1,138 @@
+"""The picture first: on a visitor's first view of a page, all that is not the picture waits until it has been drawn.
+
+A browser draws together what reaches it together, and Streamlit's page then shows nothing new for half a second if any
+part of it needs a script that it has not loaded yet (React 18 holds such parts back). So the title and the first picture
+go out alone, and the rest follows PAUSE later, in its order. Until then an empty element keeps each place.
+
+    with ahead.picture_first("discs"):      # the shell, around the page
+        with ahead.now():                   # a picture
+            ...
+
+Streamlit has no call for this: the messages of a run are taken from its context. Where a later Streamlit has no such
+context, everything is sent as it comes.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import RLock
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+if TYPE_CHECKING:
+    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+PAUSE = 0.2  # seconds that a browser gets to draw the picture
+SEEN = "ahead_seen"
+
+
+class Waiting:
+    """The messages of one run: those of the title and of the first picture are sent, all others held back."""
+
+    def __init__(self, send: Callable[["ForwardMsg"], None]) -> None:
+        self.send = send
+        self.held: list[ForwardMsg] = []
+        self.placed: set[tuple[int, ...]] = set()  # where something stands already, if only an empty element
+        self.picture = False  # whether what is sent now is one
+        self.drawn_at: float | None = None  # when the first one will have been drawn
+        self.released = False
+        self._lock = RLock()  # a spinner comes from a thread of its own
+
+    def __call__(self, message: "ForwardMsg") -> None:
+        """Send a message or keep it."""
+        with self._lock:
+            kind = _element(message)
+            if kind == "spinner":  # something takes long: what is there already must be seen
+                self.release()
+            if self.released or not kind:
+                self.send(message)
+            elif self.drawn_at is None and (self.picture or kind == "heading"):
+                self._make_room(tuple(message.metadata.delta_path))
+                self.send(message)
+            else:
+                self.held.append(message)
+
+    def _make_room(self, place: tuple[int, ...]) -> None:
+        """Send the containers around this place, and an empty element for all that stands beside them."""
+        kept = []
+        for message in self.held:
+            path = tuple(message.metadata.delta_path)
+            if _element(message) == "block" and place[: len(path)] == path:
+                self.send(message)
+                self.placed.add(path)
+                continue
+            kept.append(message)
+            if place[: len(path) - 1] == path[:-1] and path not in self.placed:
+                self.send(_empty(message))
+                self.placed.add(path)
+        self.placed.add(place)
+        self.held = kept
+
+    def release(self) -> None:
+        """Send what was held, in its order, and hold nothing from now on."""
+        with self._lock:
+            self.released = True
+            for message in self.held:
+                self.send(message)
+            self.held = []
+
+
+_waiting: ContextVar[Waiting | None] = ContextVar("waiting", default=None)
+
+
+@contextmanager
+def picture_first(page: str) -> Iterator[None]:
+    """Hold back all but the title and the first picture on the first view of this page in a session."""
+    context = get_script_run_ctx()
+    seen = st.session_state.setdefault(SEEN, set())
+    if page in seen or not hasattr(context, "_enqueue"):
+        yield
+        return
+    seen.add(page)
+    send = context._enqueue
+    waiting = context._enqueue = Waiting(send)
+    token = _waiting.set(waiting)
+    try:
+        yield
+    finally:
+        if waiting.drawn_at is not None:
+            time.sleep(max(0.0, waiting.drawn_at - time.monotonic()))
+        waiting.release()
+        context._enqueue = send
+        _waiting.reset(token)
+
+
+@contextmanager
+def now() -> Iterator[None]:
+    """What is sent in here is a picture: the first one does not wait."""
+    waiting = _waiting.get()
+    if waiting is None or waiting.drawn_at is not None:
+        yield
+        return
+    waiting.picture = True
+    try:
+        yield
+    finally:
+        waiting.picture, waiting.drawn_at = False, time.monotonic() + PAUSE
+
+
+def _element(message: "ForwardMsg") -> str:
+    """The type of the element in a message, "block" for a container, "" for what is no part of the page."""
+    kind = message.WhichOneof("type")
+    if kind == "ref_hash":  # an element that the browser has kept
+        return "kept"
+    if kind != "delta":
+        return ""
+    return message.delta.new_element.WhichOneof("type") if message.delta.HasField("new_element") else "block"
+
+
+def _empty(message: "ForwardMsg") -> "ForwardMsg":
+    """An empty element for the place of this one: a page has no gaps."""
+    empty = type(message)()
+    empty.metadata.CopyFrom(message.metadata)
+    empty.metadata.cacheable = False
+    empty.delta.new_element.empty.SetInParent()
+    return empty
