@@ -1,8 +1,8 @@
 """The picture first: on a visitor's first view of a page, all that is not the picture waits until it has been drawn.
 
 A browser draws together what reaches it together, and Streamlit's page then shows nothing new for half a second if any
-part of it needs a script that it has not loaded yet (React 18 holds such parts back). So the title and the first picture
-go out alone, and the rest follows PAUSE later, in its order. Until then an empty element keeps each place.
+part of it needs a script that it has not loaded yet (React 18 holds such parts back). So the title and the first
+picture go out alone, and the rest follows PAUSE later, in its order. Until then an empty element keeps each place.
 
     with ahead.picture_first("discs"):      # the shell, around the page
         with ahead.now():                   # a picture
@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import RLock
-from typing import TYPE_CHECKING
+from threading import RLock, Timer
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -25,8 +25,16 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 if TYPE_CHECKING:
     from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-PAUSE = 0.2  # seconds that a browser gets to draw the picture
+PAUSE = 0.3  # seconds that a browser gets to draw the picture
+PATIENCE = 0.5  # seconds that a page gets to come to its picture
 SEEN = "ahead_seen"
+# containers that need no script of their own
+PLAIN = ("block vertical", "block horizontal", "block flex_container", "block column")
+    "block vertical",
+    "block horizontal",
+    "block flex_container",
+    "block column",
+)  # containers that need no script of their own
 
 
 class Waiting:
@@ -44,32 +52,41 @@ class Waiting:
     def __call__(self, message: "ForwardMsg") -> None:
         """Send a message or keep it."""
         with self._lock:
-            kind = _element(message)
-            if kind == "spinner":  # something takes long: what is there already must be seen
+            kind = _kind(message)
+            if kind == "wait":  # something takes long: what is there already must be seen
                 self.release()
             if self.released or not kind:
                 self.send(message)
             elif self.drawn_at is None and (self.picture or kind == "heading"):
-                self._make_room(tuple(message.metadata.delta_path))
+                self._make_room(_path(message))
                 self.send(message)
             else:
                 self.held.append(message)
 
     def _make_room(self, place: tuple[int, ...]) -> None:
-        """Send the containers around this place, and an empty element for all that stands beside them."""
-        kept = []
+        """Send the containers around this place and those beside them, and an empty element for all else there."""
+        kept: list[ForwardMsg] = []
         for message in self.held:
-            path = tuple(message.metadata.delta_path)
-            if _element(message) == "block" and place[: len(path)] == path:
+            path, kind = _path(message), _kind(message)
+            around = kind.startswith("block") and place[: len(path)] == path
+            beside = place[: len(path) - 1] == path[:-1]
+            if around or (beside and kind in PLAIN):
+                kept = [older for older in kept if _path(older)[: len(path)] != path]  # what stood there before it
                 self.send(message)
+            else:
+                kept.append(message)
+                if beside and path not in self.placed:
+                    self.send(_empty(message))
+            if around or beside:
                 self.placed.add(path)
-                continue
-            kept.append(message)
-            if place[: len(path) - 1] == path[:-1] and path not in self.placed:
-                self.send(_empty(message))
-                self.placed.add(path)
+        self.held = [message for message in kept if _path(message) != place]
         self.placed.add(place)
-        self.held = kept
+
+    def lose_patience(self) -> None:
+        """Release what is held if there is no picture yet."""
+        with self._lock:
+            if self.drawn_at is None:
+                self.release()
 
     def release(self) -> None:
         """Send what was held, in its order, and hold nothing from now on."""
@@ -86,7 +103,7 @@ _waiting: ContextVar[Waiting | None] = ContextVar("waiting", default=None)
 @contextmanager
 def picture_first(page: str) -> Iterator[None]:
     """Hold back all but the title and the first picture on the first view of this page in a session."""
-    context = get_script_run_ctx()
+    context: Any = get_script_run_ctx()
     seen = st.session_state.setdefault(SEEN, set())
     if page in seen or not hasattr(context, "_enqueue"):
         yield
@@ -95,9 +112,13 @@ def picture_first(page: str) -> Iterator[None]:
     send = context._enqueue
     waiting = context._enqueue = Waiting(send)
     token = _waiting.set(waiting)
+    timer = Timer(PATIENCE, waiting.lose_patience)
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
+        timer.cancel()
         if waiting.drawn_at is not None:
             time.sleep(max(0.0, waiting.drawn_at - time.monotonic()))
         waiting.release()
@@ -119,14 +140,21 @@ def now() -> Iterator[None]:
         waiting.picture, waiting.drawn_at = False, time.monotonic() + PAUSE
 
 
-def _element(message: "ForwardMsg") -> str:
-    """The type of the element in a message, "block" for a container, "" for what is no part of the page."""
+def _kind(message: "ForwardMsg") -> str:
+    """The type of the element or container in a message, "wait" for a spinner, "" for what is no part of the page."""
     kind = message.WhichOneof("type")
-    if kind == "ref_hash":  # an element that the browser has kept
-        return "kept"
     if kind != "delta":
-        return ""
-    return message.delta.new_element.WhichOneof("type") if message.delta.HasField("new_element") else "block"
+        return "kept" if kind == "ref_hash" else ""  # the browser has kept that element
+    if message.delta.HasField("new_element"):
+        return str(message.delta.new_element.WhichOneof("type"))
+    if message.delta.HasField("add_block"):
+        return f"block {message.delta.add_block.WhichOneof('type')}"
+    return "wait" if message.delta.WhichOneof("type") == "new_transient" else "other"
+
+
+def _path(message: "ForwardMsg") -> tuple[int, ...]:
+    """The place of a message on the page."""
+    return tuple(message.metadata.delta_path)
 
 
 def _empty(message: "ForwardMsg") -> "ForwardMsg":

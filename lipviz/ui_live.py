@@ -26,7 +26,7 @@ def chart(figure: "go.Figure", name: str, alt: str, now: str = "", options: Mapp
     What the visitor did to the picture lasts as long as `figure.layout.uirevision` stays the same.
 
     Args:
-        figure: drawn with our own template.
+        figure: drawn with our own template; or what `data` made of it.
         name: of the SVG file, and of the chart on its page.
         alt: a sentence for screen readers.
         now: where the numbers stand, such as "epoch 12"; the chart then has a switch that holds the picture still
@@ -35,8 +35,8 @@ def chart(figure: "go.Figure", name: str, alt: str, now: str = "", options: Mapp
     """
     from lipviz.drawing import config
 
-    data = {
-        "figure": json.loads(figure.to_json()),
+    sent = {
+        "figure": figure if isinstance(figure, dict) else data(figure),
         "config": options or config(name),
         "script": served.address(),
         "alt": alt,
@@ -45,7 +45,12 @@ def chart(figure: "go.Figure", name: str, alt: str, now: str = "", options: Mapp
         "look": ui_canvas.look(),
     }
     with ahead.now():
-        _component()(data=data, key=f"chart_{name}")
+        _component()(data=sent, key=f"chart_{name}")
+
+
+def data(figure: "go.Figure") -> dict[str, Any]:
+    """The figure as plain lists, numbers and strings."""
+    return dict(json.loads(figure.to_json()))
 
 
 @cache

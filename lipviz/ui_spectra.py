@@ -78,7 +78,6 @@ def picture(
 ) -> float:
     """The picture; returns the share of the training (0 to 1) that it opens with."""
     from lipviz import history
-    from lipviz.figures_spectra import spectrum
 
     if kind == KINDS[3]:
         _maps_picture([run for run, _ in pairs], number, log)
@@ -90,15 +89,40 @@ def picture(
             ends = [history.exact(run, ui.layer_spectra(run)) for run, _ in pairs]
     points = history.shares(histories)
     start = max(i for i, p in enumerate(points) if i == 0 or 100 * p <= progress + 1e-6)
-    curves = history.curves(histories, number, 1.0, ends)
-    if not curves:
+    files = tuple((str(run.folder), ui._stamp(run), ui._stamp(run, "spectra.npz")) for run, _ in pairs)
+    drawn = _drawn(files, kind, log, number, exact, start, ui.dark(), histories, ends)
+    if not drawn:
         st.info(f"None of these runs has a layer {number}.")
         return 1.0
-    frames = [history.curves(histories, number, p, ends) for p in points] if len(points) > 1 else []
-    fig = spectrum(curves, kind, log, ui.dark(), frames, history.labels(histories, points), start)
     names = ", ".join(h.name for h in histories)
-    ui_live.chart(fig, "spectra", f"Singular values, {kind}, of {names}; the tab Values holds the numbers")
+    ui_live.chart(drawn, "spectra", f"Singular values, {kind}, of {names}; the tab Values holds the numbers")
     return points[start]
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _drawn(
+    files: tuple[tuple[str, float, float], ...],
+    kind: str,
+    log: bool,
+    number: int | None,
+    exact: bool,
+    start: int,
+    dark: bool,
+    _histories: Sequence["History"],
+    _ends: Sequence["History"],
+) -> dict[str, Any]:
+    """The figure as data, {} where no run has that layer: its many frames take plotly a while."""
+    from lipviz import history
+    from lipviz.figures_spectra import spectrum
+
+    points = history.shares(_histories)
+    curves = history.curves(_histories, number, 1.0, _ends)
+    if not curves:
+        return {}
+    frames = [history.curves(_histories, number, p, _ends) for p in points] if len(points) > 1 else []
+    fig = spectrum(curves, kind, log, dark, frames, history.labels(_histories, points), start)
+    # another view is another picture: its slider and its zoom begin anew
+    return ui_live.data(fig.update_layout(uirevision=f"{files} {kind} {log} {number} {start}"))
 
 
 def _maps_picture(runs: Sequence["Run"], number: int | None, log: bool) -> None:

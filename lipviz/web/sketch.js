@@ -64,7 +64,7 @@ function sketch(parent, { data, layout }, look) {
   const svg = make(parent, "svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true", class: "sketch" }, SVG);
   const colours = layout.template?.layout?.colorway ?? look.palette, font = { "font-family": look.font };
   const put = (tag, attributes) => make(svg, tag, attributes, SVG);
-  const words = (x, y, text, attributes = {}) => put("text", { x, y, text: plain(text), fill: look.text, "font-size": 12, ...font, ...attributes });
+  const words = (x, y, text, attributes = {}) => put("text", { x, y, text: plain(text), fill: look.text, "font-size": 14, ...font, ...attributes });
   put("rect", { width, height, fill: look.paper });
   const left = 64, right = width - 14, foot = height - (layout.sliders ? 130 : 52);
   const top = legend(svg, shown.filter((t) => t.name && t.showlegend !== false && layout.showlegend !== false), colours, look, right - left, left);
@@ -108,13 +108,13 @@ function frame(put, words, axes, look, { left, right }) {
     if (a.id[0] === "x") {
       const ys = Object.values(axes).filter((b) => b.id.slice(1) === a.id.slice(1) && b.id[0] === "y")[0];
       if (!ys) continue;
-      for (const [x, text] of a.marks(80)) {
+      for (const [x, text] of a.marks(150)) {
         put("line", { x1: x, x2: x, y1: ys.from, y2: ys.to, stroke: look.grid });
         if (a.showticklabels !== false) words(x, ys.from + 16, text, { "text-anchor": "middle" });
       }
       if (a.words) words((left + right) / 2, ys.from + 38, a.words, { "text-anchor": "middle", "font-size": 14 });
     } else {
-      for (const [y, text] of a.marks(50)) {
+      for (const [y, text] of a.marks(40)) {
         put("line", { x1: left, x2: right, y1: y, y2: y, stroke: look.grid });
         words(left - 6, y + 4, text, { "text-anchor": "end" });
       }
