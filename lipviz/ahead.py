@@ -30,11 +30,6 @@ PATIENCE = 0.5  # seconds that a page gets to come to its picture
 SEEN = "ahead_seen"
 # containers that need no script of their own
 PLAIN = ("block vertical", "block horizontal", "block flex_container", "block column")
-    "block vertical",
-    "block horizontal",
-    "block flex_container",
-    "block column",
-)  # containers that need no script of their own
 
 
 class Waiting:

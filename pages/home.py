@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from lipviz import snippets, texts, ui, ui_page, ui_pictures
+from lipviz import ahead, snippets, texts, ui, ui_page, ui_pictures
 
 NEXT = {
     "lessons": ("Lessons", "Eight times ten minutes, from what a certificate says to why one without a constant lies."),
@@ -26,7 +26,7 @@ with ui.in_words():
     else:
         noisy = ui_pictures.walk(answer, "random noise", (0.0, answer.radius))
         left, right = st.columns([5, 4], gap="medium", vertical_alignment="center")
-        with left:
+        with left, ahead.now():
             ui_pictures.strip(answer, noisy, 1)
         with right:
             ui_pictures.says(answer)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from lipviz import course, course_pictures, texts, ui, ui_page
+from lipviz import ahead, course, course_pictures, texts, ui, ui_page
 
 ui_page.begin("Eight lessons of ten minutes")
 st.markdown(
@@ -13,7 +13,8 @@ for start in range(0, len(course.LESSONS), 4):
     for place, number in zip(st.columns(4), range(start + 1, start + 5), strict=True):
         lesson = course.LESSONS[number - 1]
         with place.container(border=True, height="stretch"):
-            st.html(course_pictures.picture(number, ui.dark()))
+            with ahead.now():
+                st.html(course_pictures.picture(number, ui.dark()))
             ui.link(lesson.page, f"{number}. {lesson.title}", course.parameters(number))
             st.caption(lesson.question)
 ui_page.depths(*texts.LESSONS)
