@@ -8,7 +8,10 @@ import pytest
 import torch
 from browser import CHROMIUM, FLAGS, Visits, serve
 
+from lipviz import ahead
+
 torch.set_num_threads(1)  # the suite runs in several workers
+ahead.PAUSE = 0.0  # without a browser nothing is drawn that one could wait for
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Pages as the tests without a browser open and read them."""
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,6 +31,12 @@ def tables(at):
             frame = pd.DataFrame(cells, columns=[cell.text for cell in head])
             found.append(frame.apply(_numbers))
     return found
+
+
+def charts(at):
+    """The plotly figures of a page, as data."""
+    found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "lipviz_live"]
+    return [json.loads(part.json)["figure"] for part in found]
 
 
 def _numbers(column):

@@ -36,11 +36,11 @@ def test_a_plotly_without_its_file_is_a_404(monkeypatch, tmp_path):
 
 def _page(now):
     from lipviz.figures import training
-    from lipviz.ui_live import live_chart
+    from lipviz.ui_live import chart
 
     numbers = {"epoch": [0, 1], "accuracy": [0.5, 0.9], "train_loss": [1.0, 0.5]}
     figure = training([{"name": "a", "row": "aol", **numbers}]).update_layout(uirevision="a")
-    live_chart(figure, "curve", "Accuracy of a", now)
+    chart(figure, "curve", "Accuracy of a", now)
 
 
 @pytest.mark.parametrize("now", ["", "epoch 1"])

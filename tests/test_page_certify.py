@@ -15,7 +15,7 @@ from PIL import Image
 from lipviz import figures, pictures, runs, samples, tries, ui, ui_pictures, ui_tries, ui_walks
 from lipviz.recipes import Recipe
 from lipviz.train import train
-from pages import opened, tables
+from pages import charts, opened, tables
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_many_pictures_are_done_once_and_the_table_says_what_it_leaves_out(folde
 def test_a_broken_zip_gives_a_sentence_and_the_sample_stays(folder, content):
     at = uploading(("odd_*.zip", content))
     assert len(at.error) == 1 and "odd\\_\\*\\.zip" in at.error[0].value
-    assert "Until then, the sample" in words(at) and at.get("plotly_chart")
+    assert "Until then, the sample" in words(at) and charts(at)
 
 
 def test_side_by_side_is_a_pair_of_the_same_data(folder):

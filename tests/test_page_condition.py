@@ -1,7 +1,6 @@
 """The page on the condition: every view, nonsense in the address, messages made up by hand, no solver."""
 
 import base64
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 import pages
 from lipviz import condition, lessons, ui_condition
-from pages import tables
+from pages import charts, tables
 
 SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
 NONSENSE = ["", "EVIL", "-1", "1e99", "<script>alert(1)</script>", "nan", "1e300"]
@@ -149,7 +148,7 @@ def test_chips():
 def test_three_neurons(flips):
     at = opened(cd_view="3 neurons", cd_flip=flips)
     assert ("AOL is inside" if len(flips) % 2 else "AOL is on the edge") in at.info[0].value
-    chart = json.loads(at.get("plotly_chart")[0].proto.spec)
+    chart = charts(at)[0]
     assert chart["data"][0]["type"] == "surface"
     words = table(at)
     assert words["CPL, spectral"] == "on the edge" and words["AOL"] == ("holds" if len(flips) % 2 else "on the edge")
@@ -159,8 +158,8 @@ def test_three_neurons(flips):
 @pytest.mark.parametrize("flips", [[], ["G12"]])
 def test_three_neurons_of_ones_own(text, flips):
     at = opened(cd_view="3 neurons", cd_w3=text, cd_flip=flips)
-    assert not at.error and len(at.get("plotly_chart")) == 1
-    x = json.loads(at.get("plotly_chart")[0].proto.spec)["data"][0]["x"]
+    assert not at.error and len(charts(at)) == 1
+    x = charts(at)[0]["data"][0]["x"]
     assert np.ptp(np.frombuffer(base64.b64decode(x["bdata"]), x["dtype"])) > 0, "a surface, not a point"
 
 
@@ -186,7 +185,7 @@ def test_what_is_wrong_is_said_in_one_sentence(view, key, text, words):
 @pytest.mark.parametrize("text", ["", "0 0; 0 0", "1 1; 1 1", "1e6 1; 1 1e-6"])
 def test_up_to_eight(n, text):
     at = opened(cd_view="up to 8", cd_n=n, cd_w=text)
-    assert not at.error and len(at.get("plotly_chart")) == 2
+    assert not at.error and len(charts(at)) == 2
     assert set(table(at)) >= {"AOL", "SLL", "CPL, spectral", "SR(1)"} and "fails" not in table(at).values()
 
 
@@ -198,7 +197,7 @@ def test_without_the_solver(monkeypatch):
     ui_condition._smallest.clear()
     for view in ("3 neurons", "up to 8"):
         at = opened(cd_view=view)
-        assert not at.error and "lipviz[sdp]" in shown(at) and at.get("plotly_chart")
+        assert not at.error and "lipviz[sdp]" in shown(at) and charts(at)
         assert "smallest trace" not in table(at)
     ui_condition._smallest.clear()
 

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from lipviz import pictures, runs, samples, ui
 from lipviz.certify import Certifier
 from lipviz.images import Picture, fit
-from pages import tables
+from pages import charts, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("home", "certify", "radii")
@@ -74,7 +74,7 @@ def test_page_opens_with_a_picture(folder, page):
     at = opened(page)
     assert not at.exception and not at.error
     assert at.title[0].value.endswith("?")
-    assert at.get("bidi_component") if page == "radii" else bool(at.get("plotly_chart")) == (page != "home")
+    assert at.get("bidi_component") if page == "radii" else bool(charts(at)) == (page != "home")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -137,7 +137,7 @@ def test_broken_upload_gives_a_sentence(folder, content):
     assert not at.exception
     assert len(at.error) == 1 and "broken\\_\\*\\.png" in at.error[0].value
     assert "Traceback" not in words(at) and str(ROOT) not in words(at)
-    assert at.get("plotly_chart"), "the sample stays"
+    assert charts(at), "the sample stays"
 
 
 def test_camera_is_asked_for_only_when_chosen(folder):

@@ -13,6 +13,7 @@ from lipviz.data import Data
 from lipviz.networks import Spec, fitting
 from lipviz.recipes import Recipe
 from lipviz.train import train
+from pages import charts
 
 SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
 NONSENSE = ["", "EVIL", "-1", "1e99", "<script>alert(1)</script>", "../../etc/passwd", "nan"]
@@ -59,13 +60,6 @@ def open_page(monkeypatch, trained, tmp_path):
         return at
 
     return opened
-
-
-def charts(at):
-    live = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "lipviz_live"]
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")] + [
-        json.loads(part.json)["figure"] for part in live
-    ]
 
 
 def discs_picture(at):

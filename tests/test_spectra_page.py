@@ -20,7 +20,7 @@ from lipviz.norms import unrolled
 from lipviz.recipes import Recipe
 from lipviz.spectra import frequencies, singular_values, spectra
 from lipviz.train import train
-from pages import tables
+from pages import charts, tables
 
 SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
 KINDS = ["rank", "histogram", "cumulative", "frequency map"]
@@ -57,10 +57,6 @@ def open_page(monkeypatch, trained, tmp_path):
         return pages.opened("spectra", **parameters)
 
     return opened
-
-
-def charts(at):
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
 
 
 def errors(at):
