@@ -28,7 +28,7 @@ PROTOCOL = {
     "first visit with an empty browser, next visit with what it has kept; both begin with Streamlit's own scripts. "
     "What the server and the page take begins where the browser first asks for the page. Quartiles in brackets.",
     "first picture": "First picture: in the same visits, the frame in which a picture or chart of at least 100 x 60 "
-    "pixels stands.",
+    "pixels stands. A chart begins as a plain sketch of its figure, which counts; plotly's chart takes its place.",
     "bytes": "Bytes: gzip, an empty browser, until the page is drawn; those of HTTP as they come over the wire, those "
     "of the websocket before its compression. 1 MB is 10^6 bytes. A page without a line on other hosts asked none.",
     "slider": f"Slider: {PRESSES} presses of an arrow key, from the key to the last change of the charts, which then "
@@ -131,7 +131,7 @@ def first(browser: Any, address: str, names: Sequence[str]) -> list[Row]:  # noq
     from playwright.sync_api import TimeoutError
 
     def measure(name: str) -> list[Row]:
-        fresh, again, served, drawn = [], [], [], []
+        fresh, again, served, drawn, charts = [], [], [], [], []
         for _ in range(VISITS):
             with visitor(browser, address) as page:
                 go(page, name)
@@ -143,9 +143,17 @@ def first(browser: Any, address: str, names: Sequence[str]) -> list[Row]:  # noq
                 with suppress(TimeoutError):  # a page may have none
                     second.wait_for_function("window.lipvizPicture", timeout=PATIENCE)
                 drawn.append(second.evaluate("(window.lipvizPicture - window.lipvizAsked) / 1000"))
+                if second.locator(".lv-live").count():
+                    second.wait_for_function("window.lipvizChart", timeout=PATIENCE)
+                    charts.append(second.evaluate("(window.lipvizChart - window.lipvizAsked) / 1000"))
         return [
             row("first element, after the browser asked for the page", shown(name), spread(served, "s"), "0.3 s"),
             row("first picture, after the browser asked for the page", shown(name), _picture(drawn), "0.5 s"),
+            *(
+                [row("plotly's chart, after the browser asked for the page", shown(name), spread(charts, "s"))]
+                if charts
+                else []
+            ),
             row("first element, first visit", shown(name), spread(fresh, "s"), "-"),
             row("first element, next visit", shown(name), spread(again, "s"), "-"),
         ]

@@ -1,5 +1,6 @@
 // A plotly figure of lines, points and bars as plain SVG: it stands while plotly's own JavaScript is still on its way.
-// What it does not know it leaves out; of a figure with other traces (maps, surfaces) it makes no sketch at all.
+// What it does not know it leaves out; of a figure with other traces (maps, surfaces) or with words on an axis it makes
+// no sketch at all.
 
 const WIDTHS = { f8: Float64Array, f4: Float32Array, i4: Int32Array, u4: Uint32Array, i2: Int16Array, u2: Uint16Array, i1: Int8Array, u1: Uint8Array };
 const DASHED = { dash: "9 6", dot: "2 4", dashdot: "9 5 2 5", longdash: "14 6", longdashdot: "14 6 2 6" };
@@ -57,7 +58,7 @@ class Axis {
 
 /** The sketch of a figure {data, layout} in `parent`, or null where there is none. */
 function sketch(parent, { data, layout }, look) {
-  const known = (t) => ["scatter", "bar", undefined].includes(t.type);
+  const known = (t) => ["scatter", "bar", undefined].includes(t.type) && ![...decoded(t.x), ...decoded(t.y)].some((v) => typeof v === "string");
   const shown = data.filter((t) => t.visible === undefined || t.visible === true);
   const width = parent.clientWidth, height = layout.height;
   if (!shown.length || !shown.every(known) || !width || !height) return null;
@@ -128,7 +129,7 @@ function drawn(svg, put, t) {
   const points = t.x.map((x, i) => [t.ax.at(x), t.ay.at(t.y[i])]), zero = t.ay.log ? t.ay.from : t.ay.at(0);
   if (t.type === "bar") {
     const wide = t.x.length > 1 ? 0.8 * Math.abs(points[1][0] - points[0][0]) : 20;
-    for (const [x, y] of points) if (Number.isFinite(y)) put("rect", { x: x - wide / 2, width: wide, y: Math.min(y, zero), height: Math.abs(zero - y), fill: t.colour, "fill-opacity": t.opacity ?? null });
+    for (const [x, y] of points) if (Number.isFinite(x) && Number.isFinite(y)) put("rect", { x: x - wide / 2, width: wide, y: Math.min(y, zero), height: Math.abs(zero - y), fill: t.colour, "fill-opacity": t.opacity ?? null });
     return;
   }
   const mode = t.mode ?? "lines", steps = t.line?.shape === "hv" ? points.flatMap((p, i) => (i ? [[p[0], points[i - 1][1]], p] : [p])) : points;
