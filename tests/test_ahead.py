@@ -82,7 +82,25 @@ def test_only_the_title_and_the_picture_go_out_at_once(waiting):
     assert kinds.count("heading") == kinds.count("bidi_component") == 1
     others = {kind for kind in kinds if kind not in ("heading", "bidi_component", "empty")}
     assert others <= set(ahead.PLAIN), "nothing that needs a script of its own"
+    assert kinds.count("block column") == 2, "the picture has the width that it will have"
     page(sent)  # without a gap
+    places = [tuple(message.metadata.delta_path) for message in sent]
+    assert len(set(places)) == len(places)
+
+
+def test_a_picture_in_a_tab_takes_the_tab_along(waiting):
+    wait, sent = waiting
+    script = [block((0, 0), "tab_container"), block((0, 0, 0), "tab"), element((0, 0, 0, 0), "bidi_component")]
+    run(wait, script)
+    assert page(sent) == page(script)
+
+
+def test_a_picture_in_the_place_of_something_else_stays(waiting):
+    wait, sent = waiting
+    script = [element((0, 0), name="Loading"), element((0, 0), "bidi_component")]
+    run(wait, script)
+    wait.release()
+    assert page(sent) == page(script)
 
 
 def test_the_page_is_the_same_in_the_end(waiting):
