@@ -116,9 +116,9 @@ def picture_first(page: str) -> Iterator[None]:
         timer.cancel()
         if waiting.drawn_at is not None:
             time.sleep(max(0.0, waiting.drawn_at - time.monotonic()))
-        waiting.release()
         context._enqueue = send
         _waiting.reset(token)
+        waiting.release()
 
 
 @contextmanager
@@ -133,6 +133,14 @@ def now() -> Iterator[None]:
         yield
     finally:
         waiting.picture, waiting.drawn_at = False, time.monotonic() + PAUSE
+
+
+def stop() -> None:
+    """End the page here, with all that it has shown so far: after st.stop nothing more can be sent."""
+    waiting = _waiting.get()
+    if waiting is not None:
+        waiting.release()
+    st.stop()
 
 
 def _kind(message: "ForwardMsg") -> str:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from lipviz import ahead
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -86,7 +88,7 @@ def in_words(stop: bool = False) -> Iterator[None]:
     except (ValueError, OSError) as error:
         st.error(sentence(str(error)))
         if stop:
-            st.stop()
+            ahead.stop()
 
 
 @contextmanager

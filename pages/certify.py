@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from lipviz import snippets, texts, ui, ui_batch, ui_page, ui_pictures, ui_tries, ui_walks
+from lipviz import ahead, snippets, texts, ui, ui_batch, ui_page, ui_pictures, ui_tries, ui_walks
 
 TRY = {
     "Walk to the nearest class: which answer falls first?": {"ci_way": "nearest class", "ci_eps": 72},
@@ -19,7 +19,7 @@ ui_page.begin("Which change of this picture could alter the answer?")
 found = ui.all_runs(finished=True, images=True)
 if not found:
     ui.no_runs()
-    st.stop()
+    ahead.stop()
 
 left, middle, right = st.columns([2, 3, 4], gap="medium")
 with left, ui_page.part("controls"):
@@ -36,7 +36,7 @@ with middle:
     if not chosen:
         st.info("Choose a network on the left.")
 if not answers:
-    st.stop()
+    ahead.stop()
 with right:
     line = st.container()
     way, step, focus = ui_walks.controls(answers)

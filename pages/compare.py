@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from lipviz import compare_words, ui, ui_bench, ui_compare, ui_page
+from lipviz import ahead, compare_words, ui, ui_bench, ui_compare, ui_page
 
 ui_page.begin("Which layers certify most, and at what price?")
 found = ui.all_runs(finished=True)
@@ -17,7 +17,7 @@ left_out = dict(unranked(found))
 groups = protocols.groups(run for run in found if run.name not in left_out)
 if not groups:
     ui.no_runs(pictures=False)
-    st.stop()
+    ahead.stop()
 
 with ui_page.part("controls"):
     group, lines, axis, k, shown = ui_compare.controls(groups)

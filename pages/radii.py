@@ -4,13 +4,13 @@ from functools import partial
 
 import streamlit as st
 
-from lipviz import radii_words, ui, ui_page, ui_radii, ui_radii_parts
+from lipviz import ahead, radii_words, ui, ui_page, ui_radii, ui_radii_parts
 
 ui_page.begin("How many answers are certified, and how far?")
 found = ui.all_runs(finished=True)
 if not found:
     ui.no_runs(pictures=False)
-    st.stop()
+    ahead.stop()
 
 with ui_page.part("controls"):
     chosen, name, k = ui_radii.controls(found)

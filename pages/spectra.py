@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from lipviz import ui, ui_page, ui_spectra, ui_spectra_tabs
+from lipviz import ahead, ui, ui_page, ui_spectra, ui_spectra_tabs
 
 ui_page.begin("How much does a layer keep of its input?")
 st.markdown(
@@ -14,7 +14,7 @@ st.markdown(
 found = [run for run in ui.all_runs() if ui_spectra.drawable(run)]
 if not found:
     ui.no_runs(pictures=False)
-    st.stop()
+    ahead.stop()
 with ui_page.part("controls"):
     runs, kind, log, progress, exact, place = ui_spectra.controls(found)
 chart = st.container()

@@ -1,5 +1,6 @@
 """The picture goes out before the rest, and the page that stands in the end is the same."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -176,6 +177,26 @@ def test_the_rest_follows_after_a_pause_and_only_on_the_first_view(monkeypatch):
             raise RuntimeError  # a page may stop anywhere
         assert SCRIPT[0] in sent and context._enqueue == sent.append
     assert len(slept) == 1 and 0 < slept[0] <= 0.3
+
+
+def test_a_page_that_stops_shows_what_it_has(tmp_path):
+    (tmp_path / "page.py").write_text("""
+import streamlit as st
+from lipviz import ahead
+with ahead.picture_first("page"):
+    st.title("A page")
+    st.error("Nothing to show")
+    ahead.stop()
+""")
+    at = AppTest.from_file(tmp_path / "page.py", default_timeout=60).run()
+    assert at.title and at.error and not at.exception
+
+
+def test_pages_stop_in_this_way_only():
+    """A bare st.stop() on a first view would lose what is held back."""
+    root = Path(ahead.__file__).parent
+    files = [*root.glob("*.py"), *root.parent.glob("pages/*.py")]
+    assert [file.name for file in files if "st.stop()" in file.read_text()] == ["ahead.py"]
 
 
 def _bare():
