@@ -24,16 +24,20 @@ with ui_page.part("controls"):
 published = of(group.protocol.data)
 chart = st.container()
 with ui_page.part("controls", "filter"):
-    chosen = ui_compare.families(lines)
+    first, second = st.columns(2)
+    with first:
+        chosen = ui_compare.families(lines)
+    with second:
+        selected = ui_compare.selected(lines)
 with chart:
-    ui_compare.picture(chosen, published if shown else (), axis, k)
+    ui_compare.picture(chosen, published if shown else (), axis, k, selected)
 with ui_page.part("notice"):
     ui.notice(compare_words.notice(chosen, k))
 with ui_page.part("chips"):
     ui.try_this(compare_words.TRY, "co")
 with ui_page.part("numbers"):
     ui.numbers(compare_words.numbers(chosen, k, len(published)))
-    rows = ui_compare.table(chosen, group.protocol.sentence(), k)
+    rows = ui_compare.table(chosen, group.protocol.sentence(), k, selected)
 st.caption(ui.literal(f"One protocol. {group.protocol.sentence()}"))
 for line in chosen:
     for lack in line.lacks:
