@@ -27,7 +27,8 @@ COSTS = {
     "memory": "Parameters, optimiser, and the most that one more training step holds at a time; without the data set.",
 }
 HINT = (
-    "Drag eps, or point at a mark; click marks, or their names in the table, to select up to four. Solid marks: measured here, in one ranking. Hollow grey: published, under other "
+    "Drag eps, or point at a mark; click marks, or their names in the table, to select up to four. Solid marks: "
+    "measured here, in one ranking. Hollow grey: published, under other "
     "protocols; between two published radii a bar shows the range that they leave. The line is the Pareto front."
 )
 

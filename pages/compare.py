@@ -22,7 +22,7 @@ if not groups:
 with ui_page.part("controls"):
     group, lines, axis, k, shown = ui_compare.controls(groups)
 published = of(group.protocol.data)
-chart = st.container()
+chart = ui_page.picture()
 with ui_page.part("controls", "filter"):
     first, second = st.columns(2)
     with first:
