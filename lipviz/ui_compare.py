@@ -181,6 +181,38 @@ def _hollow(entry: "Entry", abouts: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def plane(runs: Sequence["Run"]) -> bool:
+    """Whether these networks answer to points of a plane, so that there are maps of it."""
+    return all(tuple(run.spec.input_shape) == (2,) for run in runs)
+
+
+def maps(lines: Sequence["Standing"], chosen: Sequence[str], k: int) -> None:
+    """The plane as the selected runs see it; where nothing is selected, as those that certify most do."""
+    from lipviz import ui_maps
+
+    found = [line for line in lines if line.name in chosen]
+    shown = found or ordered(lines, SORTS[0], k)[:MOST]
+    st.subheader("The plane as they see it")
+    if not found and lines[MOST:]:
+        st.caption(f"Nothing is selected: these {len(shown)} certify most at {k}/255.")
+    ui_maps.show([line.runs[0] for line in shown], k)
+
+
+def no_maps(groups: Sequence["Group"]) -> None:
+    """Why images have no maps, and the way to some."""
+    planes = [group for group in groups if plane(group.runs)]
+    st.caption(
+        "Networks of points have maps here, with one probe for all of them. These answer to images: there is no plane "
+        "to draw."
+    )
+    if planes:
+        state = {"co_group": planes[0].label}
+        words = f"The maps of {planes[0].protocol.data}"
+        st.button(words, key="co_planes", on_click=st.session_state.update, args=(state,))
+    else:
+        ui.link("train", "Train networks on moons: their maps will stand here", {"tr_data": "moons"})
+
+
 def rows(lines: Sequence["Standing"], k: int) -> list[dict[str, Any]]:
     """The table: numbers rounded for reading, accuracies in percent."""
     from lipviz.layers import LAYERS

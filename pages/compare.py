@@ -31,6 +31,8 @@ with ui_page.part("controls", "filter"):
         selected = ui_compare.selected(lines)
 with chart:
     ui_compare.picture(chosen, published if shown else (), axis, k, selected)
+if plane := ui_compare.plane(group.runs):
+    ui_compare.maps(lines, selected, k)
 with ui_page.part("notice"):
     ui.notice(compare_words.notice(chosen, k))
 with ui_page.part("chips"):
@@ -38,6 +40,8 @@ with ui_page.part("chips"):
 with ui_page.part("numbers"):
     ui.numbers(compare_words.numbers(chosen, k, len(published)))
     rows = ui_compare.table(chosen, group.protocol.sentence(), k, selected)
+if not plane:
+    ui_compare.no_maps(groups)
 st.caption(ui.literal(f"One protocol. {group.protocol.sentence()}"))
 for line in chosen:
     for lack in line.lacks:
