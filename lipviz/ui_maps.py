@@ -30,7 +30,7 @@ def show(runs: Sequence["Run"], k: int) -> None:
     for run in runs:
         with ui.in_words():
             known = ui.certifier(run)
-            found = playground.proved(known, place)
+            found = playground.proved(known, np.array(place))
             drawn = {"name": run.name, "ops": frozen_ops(known.frozen), "lipschitz": known.body}
             nets.append({**drawn, "bound": known.bound.value, **ui_playground.known(run.spec.layer, place, found)})
             numbers = {"certified radius": found["radius"], "margin": found["margin"], "bound": known.bound.value}
