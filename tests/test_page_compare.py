@@ -180,7 +180,7 @@ def test_networks_of_points_have_maps_with_one_probe(plane, monkeypatch):
     for net, radius in zip(maps["nets"], numbers["certified radius"], strict=True):
         proved = float(certify(runs.load(plane / net["name"]).model, torch.tensor([[0.5, -0.25]])).radius)
         assert net["proof"]["radius"] == pytest.approx(proved, rel=1e-9) and radius == pytest.approx(proved, rel=1e-3)
-    assert any("200 of the 1,000 test points" in caption.value for caption in at.caption)
+    assert any("200 of the 1,000 test points" in caption.value.replace("\\", "") for caption in at.caption)
     assert len(data(opened("compare"), "nets")["nets"]) == 3, "where nothing is selected, the best"
     monkeypatch.setattr(gallery.data, "TOYS", ())
     at = opened("compare")
