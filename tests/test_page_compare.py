@@ -14,7 +14,7 @@ from folders import copied
 from shipped import CHECKPOINTS
 from streamlit.testing.v1 import AppTest
 
-from lipviz import bench_job, certify, compare_words, gallery, runs, ui, ui_canvas, ui_compare
+from lipviz import bench_job, certify, compare_words, gallery, runs, ui, ui_compare, ui_maps
 from lipviz.networks import Spec
 from lipviz.protocols import groups
 from lipviz.published import of
@@ -187,19 +187,13 @@ def test_networks_of_points_have_maps_with_one_probe(plane, monkeypatch):
     assert data(at, "nets")["points"]["x"] == "" and any("not at hand" in caption.value for caption in at.caption)
 
 
-def test_the_probe_that_was_let_go_is_certified(plane, monkeypatch):
-    monkeypatch.setattr(ui, "CHECKPOINTS", plane)
-    monkeypatch.setattr(ui_canvas, "sent", lambda key, name: {"probe": [1.0, 99.0], "view": "EVIL"}.get(name))
-    at = AppTest.from_function(_take)
-    at.run()
-    assert not at.exception and (at.session_state["co_x"], at.session_state["co_y"]) == (1.0, 12.0)
-    assert "co_view" not in at.session_state
+def test_the_probe_that_was_let_go_is_written_to_its_widgets(monkeypatch):
+    import streamlit as st
 
-
-def _take():
-    from lipviz import ui_maps
-
+    state = {ui_maps.KEY: {"probe": [1.0, 99.0], "view": "EVIL"}}
+    monkeypatch.setattr(st, "session_state", state)
     ui_maps._take()
+    assert (state["co_x"], state["co_y"]) == (1.0, 12.0) and "co_view" not in state
 
 
 def test_images_have_no_maps_and_the_way_to_some_is_told(plane, own):
