@@ -28,6 +28,10 @@ on other machines, on the original pixels. They show where the field stands; the
 eps reaches its certified radius. Some fall faster than others: the best at 36/255 need not be the best at 255/255.
 
 A mark on the **Pareto line** is beaten by no other run in both numbers at once.
+
+**Maps.** Networks that answer to points of a plane can be seen whole: each map shows the answers of one run, and the
+probe stands at the same place in all of them. Its circle is the certified radius there: the same point, other proofs.
+Networks trained on moons, circles or spirals (the page Train) have such maps.
 """
 
 WITH_MATHEMATICS = """

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from lipviz import archives, data, downloads
 from lipviz.images import fit, open_picture
@@ -61,6 +61,21 @@ def find(run: Run, found: Certificates, hidden: Path | None = None) -> Gallery:
             continue
         return Gallery(origin, pixels)
     raise ValueError(" ".join([*faults, _wanted(run, hidden)]))
+
+
+def points(run: Run, found: Certificates) -> tuple[Float[np.ndarray, "n 2"], Int[np.ndarray, " n"]]:
+    """The test points of a run of the plane, in the order of its certificates, and their labels.
+
+    Raises:
+        ValueError: it was not trained on the points of a formula, or these are not its points.
+    """
+    source = str(_source(run))
+    if run.spec.input_shape != (2,) or source not in data.TOYS:
+        raise ValueError(f"The points of {run.name} are not at hand: they come from none of {', '.join(data.TOYS)}.")
+    drawn = data.toy(source, seed=_seed(run))
+    if fault := _unfit(run, found, drawn.classes, drawn.y_test.numpy()):
+        raise ValueError(f"The points of {source} do not fit {run.name}: {fault}.")
+    return drawn.x_test.double().numpy()[found.index], found.label
 
 
 def _wanted(run: Run, hidden: Path | None) -> str:

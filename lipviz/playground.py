@@ -32,6 +32,7 @@ __all__ = [
     "nearest_break",
     "ops",
     "probe",
+    "proved",
     "radii",
     "tightness",
 ]
@@ -288,13 +289,21 @@ def probe(source: Session | Frame, x: ArrayLike, known: Certifier | None = None)
     """
     if source.setup.mode != "plane":
         raise ValueError("the square wave has no classes, so no radius: probe a network on points")
+    return proved(known or certifier(source), x)
+
+
+def proved(known: Certifier, x: ArrayLike) -> dict[str, Any]:
+    """The same of any network of points.
+
+    Raises:
+        ValueError: not a point.
+    """
     try:
         point = torch.tensor(np.asarray(x, dtype=np.float64).reshape(1, 2))
     except (ValueError, TypeError, OverflowError):
         point = torch.full((1, 2), math.nan)
     if not point.isfinite().all():
         raise ValueError(f"a point of the plane is two finite numbers, got {str(x)[:60]}")
-    known = known or certifier(source)
     found = known(point)
     return {
         "label": int(found.label[0]),

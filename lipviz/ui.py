@@ -6,7 +6,7 @@ Only streamlit is imported at the top: a page shows its title first, and torch c
 import html
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,16 +38,21 @@ def dark() -> bool:
     return st.context.theme.type == "dark"
 
 
-def table(rows: Sequence[Mapping[str, Any]], name: str) -> None:
+def table(rows: Sequence[Mapping[str, Any]], name: str, chosen: Collection[str] | None = None) -> None:
     """A table that is also the text twin of a chart: plain HTML, which screen readers read and phones scroll sideways.
 
     Streamlit's own, a canvas, would add a quarter of a megabyte to the first visit. Nothing is drawn without rows.
+
+    Args:
+        rows: column -> cell, each.
+        name: for screen readers.
+        chosen: what the first cells of the chosen rows say. Those cells are buttons then, for a picture to listen to.
     """
     if not rows:
         return
     columns = list(dict.fromkeys(column for row in rows for column in row))
     head = "".join(f'<th scope="col" style="{_CELL}">{html.escape(column)}</th>' for column in columns)
-    body = "".join(f"<tr>{''.join(_cell(row.get(column)) for column in columns)}</tr>" for row in rows)
+    body = "".join(_row([row.get(column) for column in columns], chosen) for row in rows)
     st.html(
         f'<div class="lipviz-table" role="region" aria-label="{html.escape(name)}" tabindex="0" '
         f'style="overflow-x: auto">'
@@ -56,6 +61,24 @@ def table(rows: Sequence[Mapping[str, Any]], name: str) -> None:
 
 
 _CELL = "padding: 0.25rem 0.75rem; text-align: left; border-bottom: 1px solid #80808060; white-space: nowrap"
+
+
+_BUTTON = (
+    "font: inherit; color: inherit; background: none; border-radius: 0.4rem; padding: 0.1rem 0.5rem; cursor: pointer"
+)
+
+
+def _row(cells: Sequence[object], chosen: Collection[str] | None) -> str:
+    """One line of a table."""
+    if chosen is None:
+        return f"<tr>{''.join(map(_cell, cells))}</tr>"
+    first, pressed = html.escape(str(cells[0])), cells[0] in chosen
+    looks, edge = ("font-weight: 700; background: #80808030", "currentColor") if pressed else ("", "#80808060")
+    return (
+        f'<tr style="{looks}"><td style="{_CELL}"><button type="button" aria-pressed="{str(pressed).lower()}" '
+        f'data-row="{first}" style="{_BUTTON}; border: 1px solid {edge}">{first}</button></td>'
+        f"{''.join(map(_cell, cells[1:]))}</tr>"
+    )
 
 
 def _cell(value: object) -> str:

@@ -15,6 +15,7 @@ import streamlit as st
 from lipviz import ahead, ui
 
 WEB = Path(__file__).resolve().parent / "web"
+BORROWED = {"maps": ("playground_network", "playground_map", "playground_maps")}  # parts of another picture
 DASHES = {"solid": "", "dash": "6 4", "dot": "1.5 3", "dashdot": "6 3 1.5 3", "longdash": "10 4"}
 DASHES["longdashdot"] = "10 3 1.5 3"
 FONT = "'Source Sans', 'Source Sans Pro', system-ui, sans-serif"
@@ -81,7 +82,8 @@ def numbers(message: object, length: int, low: float, high: float) -> list[float
 
 @cache
 def _component(name: str) -> Any:  # noqa: ANN401
-    parts = ("common", *sorted(path.stem for path in WEB.glob(f"{name}_*.js")), name)  # a large picture has parts
+    own = sorted(path.stem for path in WEB.glob(f"{name}_*.js"))  # a large picture has parts
+    parts = ("common", *BORROWED.get(name, ()), *own, name)
     js, css = ("\n".join(read(f"{part}.{kind}") for part in parts) for kind in ("js", "css"))
     return st.components.v2.component(f"lipviz_{name}", html='<div class="lv"></div>', css=css, js=js)
 

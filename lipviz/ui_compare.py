@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KEY = "co_picture"
 BOUND: dict[str, Any] = {"bind": "query-params"}
 REACH = 510
+MOST = 4  # runs that are selected at a time
 AXES = ("clean", "parameters", "training", "forward", "memory")
 NAMES = {"training": "seconds"}  # what the menu calls an axis -> its key in the numbers
 SORTS = ("certified", "clean", "parameters", "train s", "name")
@@ -26,7 +27,8 @@ COSTS = {
     "memory": "Parameters, optimiser, and the most that one more training step holds at a time; without the data set.",
 }
 HINT = (
-    "Drag eps, or point at a mark. Solid marks: measured here, in one ranking. Hollow grey: published, under other "
+    "Drag eps, or point at a mark; click marks, or their names in the table, to select up to four. Solid marks: "
+    "measured here, in one ranking. Hollow grey: published, under other "
     "protocols; between two published radii a bar shows the range that they leave. The line is the Pareto front."
 )
 
@@ -58,6 +60,21 @@ def moved() -> None:
         st.session_state["co_eps"] = round(k)
 
 
+def picked(known: Sequence[str]) -> None:
+    """Callback of the picture: a mark, or a name in the table, was chosen or let go."""
+    sent = ui_canvas.sent(KEY, "chosen")
+    if isinstance(sent, list):
+        st.session_state["co_runs"] = list(dict.fromkeys(name for name in sent if name in known))[:MOST]
+
+
+def selected(lines: Sequence["Standing"]) -> list[str]:
+    """Names of the selected lines: the menu is the twin of the marks, and carries them to the address."""
+    names = [line.name for line in lines]
+    return st.multiselect(
+        f"Selected, up to {MOST}", names, key="co_runs", placeholder="none", max_selections=MOST, wrap=True, **BOUND
+    )
+
+
 def standings(runs: Sequence["Run"]) -> list["Standing"]:
     """The lines of a ranking, read once for all visitors."""
     stamps = [ui._stamp(run, file) for run in runs for file in ("run.json", "certificates.csv", "attacks.npz")]
@@ -80,8 +97,10 @@ def families(lines: Sequence["Standing"]) -> list["Standing"]:
     return [line for line in lines if not chosen or LAYERS[line.row].family in chosen]
 
 
-def picture(lines: Sequence["Standing"], entries: Sequence["Entry"], axis: str, k: int) -> None:
-    """The scatter, with eps to drag."""
+def picture(
+    lines: Sequence["Standing"], entries: Sequence["Entry"], axis: str, k: int, chosen: Sequence[str] = ()
+) -> None:
+    """The scatter, with eps to drag and marks to select."""
     from lipviz.standings import AXES as KNOWN
     from lipviz.standings import MARKS
 
@@ -110,11 +129,13 @@ def picture(lines: Sequence["Standing"], entries: Sequence["Entry"], axis: str, 
         "log": key != "clean",
         "high": key == "clean",
         "eps": k,
+        "chosen": list(chosen),
         "top": max([255, *(len(line.curves[0]) - 1 for line in lines if line.curves)]),
         "marks": list(MARKS),
         "hint": HINT if published else HINT.partition(" Hollow")[0] + HINT[HINT.index(" The line") :],
     }
-    ui_canvas.mount("compare", data, KEY, on_eps_change=moved)
+    choose = partial(picked, [*(line.name for line in lines), *chosen])
+    ui_canvas.mount("compare", data, KEY, on_eps_change=moved, on_chosen_change=choose)
 
 
 def _solid(line: "Standing", by_name: bool = False) -> dict[str, Any]:
@@ -158,6 +179,38 @@ def _hollow(entry: "Entry", abouts: dict[str, int]) -> dict[str, Any]:
         "known": known,
         "about": abouts.setdefault(about, len(abouts)),
     }
+
+
+def plane(runs: Sequence["Run"]) -> bool:
+    """Whether these networks answer to points of a plane, so that there are maps of it."""
+    return all(tuple(run.spec.input_shape) == (2,) for run in runs)
+
+
+def maps(lines: Sequence["Standing"], chosen: Sequence[str], k: int) -> None:
+    """The plane as the selected runs see it; where nothing is selected, as those that certify most do."""
+    from lipviz import ui_maps
+
+    found = [line for line in lines if line.name in chosen]
+    shown = found or ordered(lines, SORTS[0], k)[:MOST]
+    st.subheader("The plane as they see it")
+    if not found and lines[MOST:]:
+        st.caption(f"Nothing is selected: these {len(shown)} certify most at {k}/255.")
+    ui_maps.show([line.runs[0] for line in shown], k)
+
+
+def no_maps(groups: Sequence["Group"]) -> None:
+    """Why images have no maps, and the way to some."""
+    planes = [group for group in groups if plane(group.runs)]
+    st.caption(
+        "Networks of points have maps here, with one probe for all of them. These answer to images: there is no plane "
+        "to draw."
+    )
+    if planes:
+        state = {"co_group": planes[0].label}
+        words = f"The maps of {planes[0].protocol.data}"
+        st.button(words, key="co_planes", on_click=st.session_state.update, args=(state,))
+    else:
+        ui.link("train", "Train networks on moons: their maps will stand here", {"tr_data": "moons"})
 
 
 def rows(lines: Sequence["Standing"], k: int) -> list[dict[str, Any]]:
@@ -226,13 +279,13 @@ def published_rows(entries: Sequence["Entry"], k: int) -> list[dict[str, Any]]:
     return made
 
 
-def table(lines: Sequence["Standing"], protocol: str, k: int) -> list[dict[str, Any]]:
-    """The table with its order and exports; returns its rows."""
+def table(lines: Sequence["Standing"], protocol: str, k: int, chosen: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The table with its order and exports, the chosen lines marked; returns its rows."""
     left, right, last = st.columns([4, 1, 1], vertical_alignment="bottom")
     with left:
         by = st.segmented_control("Sorted by", SORTS, default=SORTS[0], required=True, key="co_sort", **BOUND)
     made = rows(ordered(lines, by or SORTS[0], k), k)
-    ui.table(made, "ranking")
+    ui.table(made, "ranking", chosen if any(line.curves for line in lines) else None)
     if made:
         button: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
         right.download_button("LaTeX", partial(tex, made, protocol, k), "compare.tex", "text/x-tex", **button)

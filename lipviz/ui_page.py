@@ -1,6 +1,7 @@
 """The frame of a page: its question, the task of a lesson, what a lesson hides, two depths of text, links, code, data.
 
 ui_page.begin("How far right can an eigenvalue be?")
+with ui_page.picture(): ...                               on a phone it stands before the controls
 with ui_page.part("controls"): ...                        a lesson link can hide it
 with ui_page.part("numbers"): ...
 ui_page.depths(IN_WORDS, WITH_MATHEMATICS)
@@ -25,6 +26,13 @@ PARTS = {
 VERSION = "1"
 LONGEST_TASK = 300
 
+# on a phone pictures stand before what is above them on a screen, and the focus follows where the browser knows how
+FIRST = """<style>@media (max-width: 640px) {
+[data-testid="stVerticalBlock"]:has(> * > [class*="st-key-picture_"]) { reading-flow: flex-visual }
+[data-testid="stVerticalBlock"] > :has(> [class*="st-key-picture_"]) { order: -1 }
+[data-testid="stVerticalBlock"] > :has(> .st-key-page_top) { order: -2 }
+}</style>"""
+
 
 def begin(title: str) -> None:
     """Title of the page; then the task that a lesson link sets, while what it hides is hidden.
@@ -32,6 +40,11 @@ def begin(title: str) -> None:
     The address holds `hide` (names of PARTS, with commas), `task` (a sentence) and `v` (the version of the link). What
     is hidden is drawn all the same, out of sight: its widgets carry the state of the page.
     """
+    with st.container(key="page_top"):
+        _top(title)
+
+
+def _top(title: str) -> None:
     st.title(title)
     hidden = [part for part in PARTS if part in st.query_params.get("hide", "").split(",")]
     if hidden:
@@ -50,6 +63,14 @@ def part(name: str, key: str = "") -> "st.delta_generator.DeltaGenerator":
     if name not in PARTS:
         raise ValueError(f"a page has the parts {', '.join(PARTS)}, got {name!r}")
     return st.container(key=f"part_{name}_{key}")
+
+
+def picture(key: str = "") -> "st.delta_generator.DeltaGenerator":
+    """A container for what the page is about; on a phone it comes first in its column, but for the title."""
+    found = st.container(key=f"picture_{key}")
+    with found:
+        st.html(FIRST)
+    return found
 
 
 def depths(words: str, mathematics: str) -> None:

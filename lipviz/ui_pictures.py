@@ -133,13 +133,17 @@ def picture(pixels: "NDArray", caption: str) -> str:
 
 
 def side_by_side(found: Sequence["Run"]) -> list[str]:
-    """Names of the networks to open with: a constrained one and the plain one of the same data, if there are such."""
+    """Names of the networks to open with: a constrained one and the plain one of the same data, if there are such.
+
+    The constrained one is the best of the zoo where it is there.
+    """
     names = sorted({data_name(run) for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
     for name in names:
         first = {run.spec.layer: run.name for run in reversed(found) if data_name(run) == name}
-        held = [layer for layer in ("sll", "cayley", "aol", *first) if layer in first and layer != "plain"]
+        best = [run.name for run in found if run.name == f"{name}-best"]
+        held = [first[layer] for layer in ("sll", "cayley", "aol", *first) if layer in first and layer != "plain"]
         if held and "plain" in first:
-            return [first[held[0]], first["plain"]]
+            return [(best + held)[0], first["plain"]]
     return preferred(found, ("sll", "cayley", "aol"))
 
 

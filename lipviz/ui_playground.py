@@ -1,6 +1,6 @@
 """The playground page: its controls, its picture, and the numbers beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,17 +25,22 @@ BOUND: Any = {"bind": "query-params"}
 MARGIN = "The radius that the training asks for: more of it gives larger circles, and costs accuracy."
 
 
-def take_numbers() -> None:
-    """Probe, eps or view came from the picture: into the widgets that carry them to the address."""
-    place = ui_canvas.numbers(ui_canvas.sent(KEY, "probe"), 2, -12.0, 12.0)
+def take_place(key: str, prefix: str) -> None:
+    """Probe or view came from the picture `key`: into the widgets that carry them to the address."""
+    place = ui_canvas.numbers(ui_canvas.sent(key, "probe"), 2, -12.0, 12.0)
     if place is not None:
-        st.session_state["pg_x"], st.session_state["pg_y"] = (round(v, 4) for v in place)
+        st.session_state[f"{prefix}_x"], st.session_state[f"{prefix}_y"] = (round(v, 4) for v in place)
+    view = ui_canvas.sent(key, "view")
+    if isinstance(view, str) and view in VIEWS:
+        st.session_state[f"{prefix}_view"] = view
+
+
+def take_numbers() -> None:
+    """Probe, eps or view came from the picture of the page."""
+    take_place(KEY, "pg")
     eps = ui_canvas.number(ui_canvas.sent(KEY, "eps"), 0.0, LEVELS[-1])
     if eps is not None:
         st.session_state["pg_eps"] = round(eps, 3)
-    view = ui_canvas.sent(KEY, "view")
-    if isinstance(view, str) and view in VIEWS:
-        st.session_state["pg_view"] = view
 
 
 def picture(now: Live, place: tuple[float, float], eps: float, view: str) -> None:
@@ -69,21 +74,15 @@ def picture(now: Live, place: tuple[float, float], eps: float, view: str) -> Non
 
 def _told(net: Net, place: tuple[float, float]) -> dict[str, Any]:
     frame, row = net.frame, net.setup.layer
-    told = {
-        "name": LAYERS[row].title,
-        "colour": STYLE[row].colour,
-        "free": row == "plain",
-        "ops": frame.ops,
-        "lipschitz": frame.lipschitz,
-        "bound": frame.bound,
-        "step": frame.step,
-        "history": net.history,
-        "proof": None,
-    }
-    if net.setup.mode == "plane":
-        found = net.proved(place)
-        told["proof"] = {"x": list(place), "radius": found["radius"], "label": found["label"]}
-    return told
+    drawn = {"name": LAYERS[row].title, "ops": frame.ops, "lipschitz": frame.lipschitz, "bound": frame.bound}
+    found = net.proved(place) if net.setup.mode == "plane" else None
+    return {**drawn, **known(row, place, found), "step": frame.step, "history": net.history}
+
+
+def known(row: str, place: tuple[float, float], found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What every map needs to know of its network: how its layer is drawn, and what is proved at the probe."""
+    proof = found and {"x": list(place), "radius": found["radius"], "label": found["label"]}
+    return {"colour": STYLE[row].colour, "free": row == "plain", "proof": proof}
 
 
 def counter(now: Live) -> str:
@@ -148,12 +147,18 @@ def _more(data: str) -> dict[str, Any]:
 def exact() -> tuple[tuple[float, float], float, str]:
     """Probe, eps and view as widgets: the twin of the picture for keyboard and screen reader, kept in the address."""
     with st.popover("Exact numbers"):
-        left, right = st.columns(2)
-        x = left.number_input("Probe, x", -12.0, 12.0, PROBE[0], 0.05, "%.4f", key="pg_x", **BOUND)
-        y = right.number_input("Probe, y", -12.0, 12.0, PROBE[1], 0.05, "%.4f", key="pg_y", **BOUND)
-        eps = left.number_input("eps", 0.0, LEVELS[-1], EPS, 0.01, "%.3f", key="pg_eps", **BOUND)
-        view = right.selectbox("View", VIEWS, key="pg_view", **BOUND)
-    return (float(x or 0.0), float(y or 0.0)), float(eps or 0.0), str(view or VIEWS[0])
+        place, view = where("pg")
+        eps = st.number_input("eps", 0.0, LEVELS[-1], EPS, 0.01, "%.3f", key="pg_eps", **BOUND)
+    return place, float(eps or 0.0), view
+
+
+def where(prefix: str) -> tuple[tuple[float, float], str]:
+    """Probe and view as widgets."""
+    left, right = st.columns(2)
+    x = left.number_input("Probe, x", -12.0, 12.0, PROBE[0], 0.05, "%.4f", key=f"{prefix}_x", **BOUND)
+    y = right.number_input("Probe, y", -12.0, 12.0, PROBE[1], 0.05, "%.4f", key=f"{prefix}_y", **BOUND)
+    view = st.selectbox("View", VIEWS, key=f"{prefix}_view", **BOUND)
+    return (float(x or 0.0), float(y or 0.0)), str(view or VIEWS[0])
 
 
 def choices() -> dict[str, str]:

@@ -22,18 +22,26 @@ if not groups:
 with ui_page.part("controls"):
     group, lines, axis, k, shown = ui_compare.controls(groups)
 published = of(group.protocol.data)
-chart = st.container()
+chart = ui_page.picture()
 with ui_page.part("controls", "filter"):
-    chosen = ui_compare.families(lines)
+    first, second = st.columns(2)
+    with first:
+        chosen = ui_compare.families(lines)
+    with second:
+        selected = ui_compare.selected(lines)
 with chart:
-    ui_compare.picture(chosen, published if shown else (), axis, k)
+    ui_compare.picture(chosen, published if shown else (), axis, k, selected)
+if plane := ui_compare.plane(group.runs):
+    ui_compare.maps(lines, selected, k)
 with ui_page.part("notice"):
     ui.notice(compare_words.notice(chosen, k))
 with ui_page.part("chips"):
     ui.try_this(compare_words.TRY, "co")
 with ui_page.part("numbers"):
     ui.numbers(compare_words.numbers(chosen, k, len(published)))
-    rows = ui_compare.table(chosen, group.protocol.sentence(), k)
+    rows = ui_compare.table(chosen, group.protocol.sentence(), k, selected)
+if not plane:
+    ui_compare.no_maps(groups)
 st.caption(ui.literal(f"One protocol. {group.protocol.sentence()}"))
 for line in chosen:
     for lack in line.lacks:

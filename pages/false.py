@@ -31,7 +31,8 @@ left, right = st.columns([3, 4], gap="medium")
 with left:
     with ui_page.part("controls", "own"):
         box = st.container()
-    pictures = st.empty()
+    with ui_page.picture():
+        pictures = st.empty()
 with right:
     st.markdown(f"**Claimed:** {words.formula}. **Wrong:** {words.wrong} **Repair:** {words.repair}")
     chart = st.empty()

@@ -17,7 +17,8 @@ with ui_page.part("controls"):
 shown = ui_radii.opened(chosen, name)
 if shown:
     one = ui_radii.in_detail(shown, name)
-    chart, told, near = (st.container() for _ in range(3))
+    chart = ui_page.picture()
+    told, near = st.container(), st.container()
     st.subheader("Radii in a range")
     low, high, right = ui_radii_parts.select()
     with chart:

@@ -27,7 +27,7 @@ def tables(at):
     for block in at.get("html"):
         if "lipviz-table" in block.proto.body:
             [head, *rows] = ElementTree.fromstring(block.proto.body).iter("tr")
-            cells = [[cell.text or "" for cell in row] for row in rows]
+            cells = [["".join(cell.itertext()) for cell in row] for row in rows]
             frame = pd.DataFrame(cells, columns=[cell.text for cell in head])
             found.append(frame.apply(_numbers))
     return found

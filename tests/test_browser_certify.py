@@ -64,7 +64,7 @@ def test_own_photo_breaks_the_plain_network_and_not_the_certified_one(visit):
     page.get_by_text(", as it must: ").first.wait_for()
     settled(page)
     verdict = page.locator(".st-key-ci_verdict").inner_text()
-    assert re.search(r"cifar10-sll says \w+, as it must: \S+ is inside the certified radius", verdict), verdict
+    assert re.search(r"cifar10-best says \w+, as it must: \S+ is inside the certified radius", verdict), verdict
     assert re.search(r"Broken\s+cifar10-plain says \w+ instead of", verdict), verdict
     assert "Noise of size" in text(page)
     shown = page.evaluate("[...document.querySelectorAll('.js-plotly-plot')][0].data.map(t => [t.name, t.x.length])")
@@ -80,12 +80,12 @@ def test_a_zip_of_a_hundred_pictures_gives_a_table_and_a_file(visit):
     button = page.get_by_role("button", name="Table (CSV)")
     button.wait_for()
     settled(page)
-    assert re.search(r"cifar10-sll certifies \d+ of 100 pictures at 36/255", text(page))
+    assert re.search(r"cifar10-best certifies \d+ of 100 pictures at 36/255", text(page))
     assert "broken.png" in " ".join(page.locator("[data-testid='stAlert']").all_inner_texts())
     with page.expect_download() as download:
         button.click()
     lines = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
-    assert len(lines) == 201 and {line["network"] for line in lines} == {"cifar10-sll", "cifar10-plain", ""}
+    assert len(lines) == 201 and {line["network"] for line in lines} == {"cifar10-best", "cifar10-plain", ""}
     assert all(float(line["radius_l2"]) >= 0 for line in lines[:200])
     assert page.locator(".lipviz-table").first.locator("tbody tr").count() == 100
 

@@ -1,16 +1,24 @@
-"""The page Compare in a real browser: eps is dragged without the server, the address keeps it."""
+"""The page Compare in a real browser: eps is dragged without the server, runs are selected, maps share a probe."""
 
 import pytest
-from browser import MARKS, find, settled, watched
+import torch
+from browser import MARKS, find, serve, settled, watched
 from shipped import CHECKPOINTS
 
 from lipviz import runs
+from lipviz.certify import certify
+from lipviz.networks import Spec
 from lipviz.protocols import groups
+from lipviz.recipes import Recipe
 from lipviz.standings import pareto, standings
+from lipviz.train import train
 
 pytestmark = MARKS
 
-FIND = find("compare")
+FIND, MAPS = find("compare"), find("maps")
+INPUTS = (
+    "[class*='st-key-part_controls']:not([class*='_filter']) :is([data-testid='stSelectbox'], [data-testid='stSlider'])"
+)
 
 
 def state(page):
@@ -18,12 +26,31 @@ def state(page):
     return page.evaluate(f"() => ({FIND})().state()")
 
 
+@pytest.fixture(scope="module")
+def planes(tmp_path_factory):
+    """The folder of the server: two runs on points."""
+    root = tmp_path_factory.mktemp("runs")
+    for layer in ("plain", "sll"):
+        spec = Spec(layer, "mlp", (2,), 2, 8)
+        train(root / f"plane-{layer}", "moons", spec=spec, recipe=Recipe(epochs=2), device="cpu", show=False)
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(planes):
+    """The app, with these runs; (address, process id)."""
+    address, process = serve(planes)
+    yield address, process.pid
+    process.terminate()
+    process.wait(30)
+
+
 @pytest.fixture
 def ranking():
     return standings(groups(runs.find(CHECKPOINTS))[0].runs)
 
 
-def test_eps_is_dragged_in_the_browser_and_kept_in_the_address(visit, ranking):
+def test_eps_is_dragged_in_the_browser_and_kept_in_the_address(visit, ranking, planes):
     page, messages = watched(visit, "/compare")
     before = state(page)
     page.wait_for_timeout(1000)
@@ -34,13 +61,17 @@ def test_eps_is_dragged_in_the_browser_and_kept_in_the_address(visit, ranking):
     for line in ranking:
         assert own[line.name]["y"] == pytest.approx(line.certified(36), abs=0.01)
         assert own[line.name]["x"] == pytest.approx(line.clean, abs=0.01)
+    chosen = selected(page, ranking)
+    page.get_by_role("slider", name="Size eps, in 1/255").scroll_into_view_if_needed()
     knob = page.evaluate(f"() => ({FIND})().places()")["knob"]
+    messages.clear()
     page.mouse.move(*knob)
     page.mouse.down()
     for i in range(60):
         page.mouse.move(knob[0] + 2 * i, knob[1])
     moved = state(page)
     assert moved["k"] > 60 and not messages, "nothing was sent while it was dragged"
+    assert moved["chosen"] == chosen
     places = {mark["name"]: mark["y"] for mark in moved["marks"] if not mark["published"]}
     for line in ranking:
         assert places[line.name] == pytest.approx(line.certified(moved["k"]), abs=0.01)
@@ -54,7 +85,56 @@ def test_eps_is_dragged_in_the_browser_and_kept_in_the_address(visit, ranking):
     page.reload()
     settled(page)
     page.wait_for_timeout(500)
-    assert state(page)["k"] == moved["k"]
+    assert state(page)["k"] == moved["k"] and state(page)["chosen"] == chosen and pressed(page) == set(chosen)
+    page.get_by_role("button", name="The maps of moons").click()
+    page.wait_for_function(f"() => ({MAPS})()?.state().maps.every((map) => map.filled)")
+    settled(page)
+    one_probe(page, messages, planes)
+
+
+def selected(page, ranking):
+    """A mark is clicked, and a row of the table is chosen with a key: their names."""
+    first, last = ranking[0].name, ranking[-1].name
+    page.mouse.click(*page.evaluate(f"() => ({FIND})().spot('{first}')"))
+    page.wait_for_function(f"location.search.includes('co_runs={first}')")
+    settled(page)
+    assert pressed(page) == {first}
+    page.locator(f"button[data-row='{last}']").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"location.search.includes('co_runs={last}')")
+    settled(page)
+    assert state(page)["chosen"] == [first, last] and pressed(page) == {first, last}
+    assert page.evaluate("document.activeElement.dataset.row") == last, "also where the table was drawn anew"
+    return [first, last]
+
+
+def pressed(page):
+    """The names that are chosen in the table."""
+    return {button.inner_text() for button in page.locator("button[data-row][aria-pressed=true]").all()}
+
+
+def one_probe(page, messages, planes):
+    """It is dragged on one map and moves in all of them; what is proved comes when it is let go."""
+    page.locator("h3", has_text="The plane").scroll_into_view_if_needed()
+    page.mouse.wheel(0, 300)
+    page.wait_for_timeout(300)
+    start, stop = (page.evaluate(f"(at) => ({MAPS})().spot(1, at)", at) for at in ([0.16, 0.42], [1.0, -1.0]))
+    page.mouse.move(*start)
+    messages.clear()
+    page.mouse.down()
+    for i in range(1, 41):
+        page.mouse.move(*(a + (b - a) * i / 40 for a, b in zip(start, stop, strict=True)))
+    page.wait_for_timeout(200)
+    moved = page.evaluate(f"() => ({MAPS})().state()")
+    assert moved["probe"] == pytest.approx([1.0, -1.0], abs=0.05) and not messages
+    assert len(moved["maps"]) == 2 and not any(map["proved"] for map in moved["maps"])
+    page.mouse.up()
+    page.wait_for_function(f"() => ({MAPS})().state().maps.every((map) => map.proved !== null)")
+    shown = page.evaluate(f"() => ({MAPS})().state()")
+    for map in shown["maps"]:
+        at = torch.tensor([shown["probe"]], dtype=torch.float64)
+        proved = float(certify(runs.load(planes / map["name"]).model, at).radius)
+        assert map["proved"] == pytest.approx(proved, rel=1e-9) and f"{proved:.3g}proof" in map["text"]
 
 
 def test_the_knob_takes_keys_and_published_results_stay_apart(visit):
@@ -83,7 +163,22 @@ def test_a_mark_is_told_below_the_picture(visit, ranking):
                 (m.published || m.name === '{ranking[0].name}')); return c.spot(mark.name); }}"""
         )
         page.mouse.move(*spot)
-        page.get_by_text(words).first.wait_for()
+        page.locator(".co-about", has_text=words).wait_for()
+
+
+@pytest.mark.parametrize("name", ["compare", "radii", "false"])
+def test_on_a_phone_the_picture_stands_before_what_changes_it(visit, name):
+    page = visit(f"/{name}", width=390, height=844)
+    picture = page.locator("[class*='st-key-picture_']")
+    picture.locator("svg, img").first.wait_for()
+    page.wait_for_timeout(500)
+    box, inputs = picture.bounding_box(), page.locator(INPUTS).all()
+    assert box["y"] < 500 and box["height"] > 100
+    assert inputs and all(one.bounding_box()["y"] >= box["y"] + box["height"] for one in inputs)
+    if name == "compare":
+        assert set(state(page)["named"]) <= set(state(page)["front"]), "the others have no room for a name"
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert all(one.bounding_box()["y"] < picture.bounding_box()["y"] for one in inputs)
 
 
 @pytest.mark.parametrize("axis", ["parameters", "training"])

@@ -232,6 +232,8 @@ def test_side_by_side_is_a_pair_of_the_same_data(folder):
     assert ui_pictures.side_by_side(found) == ["digits-aol", "digits-plain"]
     assert ui_pictures.side_by_side(found[:1]) == ["digits-aol"]
     assert ui_pictures.side_by_side(found[1:]) == ["digits-plain"]
+    best = [*found, replace(found[0], alias="digits-best")]
+    assert ui_pictures.side_by_side(best) == ["digits-best", "digits-plain"]
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -8,15 +8,19 @@ import shutil
 import time
 
 import pytest
+import torch
 from filelock import FileLock
 from folders import copied
 from shipped import CHECKPOINTS
 from streamlit.testing.v1 import AppTest
 
-from lipviz import bench_job, compare_words, runs, ui, ui_compare
+from lipviz import bench_job, certify, compare_words, gallery, runs, ui, ui_compare, ui_maps
+from lipviz.networks import Spec
 from lipviz.protocols import groups
 from lipviz.published import of
+from lipviz.recipes import Recipe
 from lipviz.standings import standings
+from lipviz.train import train
 from pages import opened, tables
 
 
@@ -34,10 +38,10 @@ def only(monkeypatch, tmp_path):
     return tmp_path / "checkpoints"
 
 
-def data(at):
-    """What the picture was given."""
-    found = [json.loads(block.proto.json) for block in at.get("bidi_component") if "abouts" in block.proto.json]
-    return found[0] if found else None
+def data(at, has="abouts"):
+    """What the picture was given, or another that is given `has`."""
+    found = [json.loads(block.proto.json) for block in at.get("bidi_component")]
+    return next((given for given in found if has in given), None)
 
 
 def shipped():
@@ -73,7 +77,18 @@ def test_unequal_protocols_are_never_in_one_table(only):
                for c in opened("compare", co_group=menu.options[0]).caption)  # fmt: skip
 
 
-KEYS = ("co_group", "co_axis", "co_eps", "co_published", "co_sort", "co_families", "co_table")
+KEYS = (
+    "co_group",
+    "co_axis",
+    "co_eps",
+    "co_published",
+    "co_sort",
+    "co_families",
+    "co_table",
+    "co_runs",
+    "co_x",
+    "co_view",
+)
 
 
 @pytest.mark.parametrize("value", ["EVIL", "", "-1", "1e308", "nan", "<b>x</b>", "999999"])
@@ -84,7 +99,18 @@ def test_nonsense_in_the_address_changes_nothing(value):
 
 
 @pytest.mark.parametrize(
-    "message", [None, "x", {"eps": None}, {"eps": "9"}, {"eps": [1]}, {"eps": float("nan")}, {"eps": True}]
+    "message",
+    [
+        None,
+        "x",
+        {"eps": None},
+        {"eps": "9"},
+        {"eps": [1]},
+        {"eps": float("nan")},
+        {"eps": True},
+        {"chosen": "aol"},
+        {"chosen": {"aol": 1}},
+    ],
 )
 def test_messages_made_up_by_hand_are_refused(message, monkeypatch):
     import streamlit as st
@@ -92,7 +118,8 @@ def test_messages_made_up_by_hand_are_refused(message, monkeypatch):
     state = {ui_compare.KEY: message}
     monkeypatch.setattr(st, "session_state", state)
     ui_compare.moved()
-    assert "co_eps" not in state
+    ui_compare.picked(["aol"])
+    assert state == {ui_compare.KEY: message}
 
 
 @pytest.mark.parametrize(("sent", "kept"), [(108, 108), (36.4, 36), (-5, 0), (10**9, 510), (1e308, 510)])
@@ -103,6 +130,81 @@ def test_eps_that_was_let_go_is_written_to_its_widget(sent, kept, monkeypatch):
     monkeypatch.setattr(st, "session_state", state)
     ui_compare.moved()
     assert state["co_eps"] == kept
+
+
+def test_what_was_chosen_is_written_to_its_menu(monkeypatch):
+    import streamlit as st
+
+    sent = ["e", None, ["a"], "x", "d", "d", 3, "c", "b", "a"]
+    monkeypatch.setattr(st, "session_state", {ui_compare.KEY: {"chosen": sent}})
+    ui_compare.picked(list("abcde"))
+    assert st.session_state["co_runs"] == list("edcb"), "known ones, each once, four at the most"
+
+
+def pressed(at):
+    """The names in the table that are selected, and all of them."""
+    bodies = [block.proto.body for block in at.get("html")]
+    found = re.findall(r'aria-pressed="(\w+)" data-row="([^"]+)"', "".join(bodies))
+    return [name for state, name in found if state == "true"], [name for _, name in found]
+
+
+def test_the_picture_and_the_table_show_one_selection(only):
+    copied(only, "a")
+    copied(only, "b <i>", spec__layer="sll")
+    at = opened("compare", co_runs=["b <i>", "nothing"])
+    assert data(at)["chosen"] == at.multiselect(key="co_runs").value == ["b <i>"]
+    assert pressed(at) == (["b &lt;i&gt;"], ["a", "b &lt;i&gt;"]), "its buttons have the names that the picture knows"
+    assert pressed(opened("compare"))[0] == data(opened("compare"))["chosen"] == []
+    for folder in only.iterdir():
+        (folder / "certificates.csv").unlink()
+    assert pressed(opened("compare")) == ([], []), "no picture, so nothing would listen"
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    """Three finished runs on points."""
+    root = tmp_path_factory.mktemp("plane")
+    for layer in ("sll", "plain", "aol"):
+        spec = Spec(layer, "mlp", (2,), 2, 8)
+        train(root / layer, "moons", spec=spec, recipe=Recipe(epochs=1), device="cpu", show=False)
+    return root
+
+
+def test_networks_of_points_have_maps_with_one_probe(plane, monkeypatch):
+    monkeypatch.setattr(ui, "CHECKPOINTS", plane)
+    at = opened("compare", co_runs=["sll", "plain"], co_x="0.5", co_y="-0.25", co_eps="51", co_view="radius")
+    maps = data(at, "nets")
+    assert {net["name"]: net["free"] for net in maps["nets"]} == {"sll": False, "plain": True}
+    assert (maps["probe"], maps["eps"], maps["view"]) == ([0.5, -0.25], 0.2, "radius")
+    [numbers, _] = tables(at)
+    for net, radius in zip(maps["nets"], numbers["certified radius"], strict=True):
+        proved = float(certify(runs.load(plane / net["name"]).model, torch.tensor([[0.5, -0.25]])).radius)
+        assert net["proof"]["radius"] == pytest.approx(proved, rel=1e-9) and radius == pytest.approx(proved, rel=1e-3)
+    assert any("200 of the 1,000 test points" in caption.value.replace("\\", "") for caption in at.caption)
+    assert len(data(opened("compare"), "nets")["nets"]) == 3, "where nothing is selected, the best"
+    monkeypatch.setattr(gallery.data, "TOYS", ())
+    at = opened("compare")
+    assert data(at, "nets")["points"]["x"] == "" and any("not at hand" in caption.value for caption in at.caption)
+
+
+def test_the_probe_that_was_let_go_is_written_to_its_widgets(monkeypatch):
+    import streamlit as st
+
+    state = {ui_maps.KEY: {"probe": [1.0, 99.0], "view": "EVIL"}}
+    monkeypatch.setattr(st, "session_state", state)
+    ui_maps._take()
+    assert (state["co_x"], state["co_y"]) == (1.0, 12.0) and "co_view" not in state
+
+
+def test_images_have_no_maps_and_the_way_to_some_is_told(plane, own):
+    at = opened("compare")
+    assert any("no plane to draw" in caption.value for caption in at.caption) and data(at, "nets") is None
+    assert any("on moons" in link.proto.label for link in at.get("page_link"))
+    own.parent.mkdir(exist_ok=True)
+    own.symlink_to(plane)
+    at = opened("compare")
+    at.button(key="co_planes").click().run()
+    assert not at.exception and data(at, "nets") and "moons" in at.selectbox(key="co_group").value
 
 
 @pytest.mark.parametrize("by", ui_compare.SORTS)

@@ -1,5 +1,6 @@
 // Runs of one protocol as marks: what they cost to the right, what they certify at eps upwards. eps is dragged on the
 // track below; everything moves in the browser. Published results lie behind, hollow and grey, and are never ranked.
+// A click or Enter on a mark selects its run, and so does a button in the table of the page, which has its name.
 //
 // For tests, the <div class="lv"> has a property `compare`: state(), places(), spot(name) and between(known, k).
 
@@ -42,10 +43,14 @@ const Compare = {
   },
 };
 const NEAR = 2; // of a radius of the literature: eps snaps to it, in 1/255
+const MOST = 4; // runs that are selected at a time
+const NARROW = 560; // pixels: below, only some marks have room for a name
+const ROW = ".lipviz-table button[data-row]"; // of lipviz.ui.table
+const id = (mark) => `${mark.published} ${mark.name} ${mark.about} ${mark.x}`;
 
 class ComparePicture {
   constructor(root) {
-    this.root = root; this.dragged = false; this.lit = null;
+    this.root = root; this.dragged = false; this.lit = null; this.chosen = [];
     this.svg = make(root, "svg", { role: "group", "aria-label": "Certified accuracy of runs of one protocol; a table follows" }, SVG);
     this.sheet = new Sheet(this.svg);
     this.about = make(root, "p", { class: "co-about" });
@@ -55,8 +60,10 @@ class ComparePicture {
     new ResizeObserver(this.draw).observe(root);
     this.svg.onpointermove = this.svg.onpointerdown = (event) => this.point(event);
     this.svg.onpointerleave = () => { this.lit = null; this.draw(); };
+    this.svg.onclick = (event) => { const mark = event.target !== this.knob && this.nearest(event); if (mark && !mark.published) this.pick(mark.name); };
+    this.listen(root);
     root.compare = {
-      state: () => ({ k: this.k, marks: this.marks?.map(({ name, x, y, published }) => ({ name, x, y, published })), front: this.front }),
+      state: () => ({ k: this.k, chosen: this.chosen, named: this.named, marks: this.marks?.map(({ name, x, y, published }) => ({ name, x, y, published })), front: this.front }),
       places: () => ({ knob: this.screen(this.track.x(this.k), this.track.y(0.5)) }),
       spot: (name) => { const mark = this.marks.find((one) => one.name === name); return this.screen(this.px(mark.x), this.plane.y(mark.y)); },
       between: Compare.between,
@@ -65,7 +72,7 @@ class ComparePicture {
   update(component) {
     this.data = component.data; this.look = component.data.look; this.send = component.setStateValue;
     if (!this.dragged) this.k = Math.min(component.data.eps, component.data.top);
-    this.lit = null;
+    this.chosen = component.data.chosen;
     this.draw();
   }
   move([x], event) {
@@ -80,6 +87,29 @@ class ComparePicture {
     this.said.textContent = `At ${this.k}/255: ${this.order().map(({ name, y }) => `${name} ${y.toFixed(1)} %`).join(", ")}`;
     this.send("eps", this.k);
   }
+  /** Buttons of the table select as marks do; the table is drawn anew then, and the focus goes back into it. */
+  listen(root) {
+    const heard = (event) => {
+      if (!root.isConnected) { document.removeEventListener("click", heard); return; }
+      const button = event.target.closest?.(ROW), table = button?.closest(".lipviz-table").parentElement;
+      if (!button || !this.data.points.some(({ name }) => name === button.dataset.row)) return;
+      const name = button.dataset.row, again = new MutationObserver(() => {
+        again.disconnect();
+        if (document.activeElement === document.body) [...table.querySelectorAll(ROW)].find((one) => one.dataset.row === name)?.focus({ preventScroll: true });
+      });
+      again.observe(table, { childList: true });
+      setTimeout(() => again.disconnect(), 5000);
+      this.pick(name);
+    };
+    document.addEventListener("click", heard);
+  }
+  /** Select a run, or let it go; of too many the one that was selected first. */
+  pick(name) {
+    this.chosen = this.chosen.includes(name) ? this.chosen.filter((one) => one !== name) : [...this.chosen, name].slice(-MOST);
+    this.said.textContent = this.chosen.length ? `Selected: ${this.chosen.join(", ")}` : "Nothing is selected";
+    this.send("chosen", this.chosen);
+    this.draw();
+  }
   order() { return this.marks.filter((mark) => !mark.published).sort((a, b) => b.y - a.y); }
 
   screen(x, y) { const p = this.svg.getScreenCTM(); return [x * p.a + p.e, y * p.d + p.f]; }
@@ -93,7 +123,7 @@ class ComparePicture {
     for (const one of points) {
       if (one.x[axis] === undefined || !one.curve.length) continue;
       const spread = one.low.length ? [Compare.at(one.low, this.k), Compare.at(one.high, this.k)] : null;
-      found.push({ ...one, published: false, x: one.x[axis], y: Compare.at(one.curve, this.k), top: one.curve[0], spread });
+      found.push({ ...one, published: false, x: one.x[axis], y: Compare.at(one.curve, this.k), high: null, top: one.curve[0], spread });
     }
     return found;
   }
@@ -118,10 +148,12 @@ class ComparePicture {
     this.sheet.begin();
     this.axes(log, axisName);
     this.behind(); this.falls(); this.pareto();
-    for (const mark of this.marks) if (!mark.published) this.mark(mark);
+    const own = this.marks.filter((mark) => !mark.published).sort((a, b) => a.x - b.x);
+    if (!own.some(({ name }) => name === this.stop)) this.stop = own[0]?.name;
+    own.forEach((mark, i) => this.mark(mark, own, i));
     this.names(width); this.slider(top); this.ring();
     this.sheet.end();
-    this.about.textContent = this.lit ? this.words(this.lit) : this.data.hint;
+    this.about.textContent = this.words() + (width < NARROW && !this.lit ? " Named here: the Pareto front, and what is selected." : "");
     if (this.knob) set(this.knob, { "aria-valuenow": this.k, "aria-valuemin": 0, "aria-valuemax": top, "aria-valuetext": this.valued() });
   }
   valued() { return `${this.k}/255 = ${(this.k / 255).toFixed(3)}`; }
@@ -175,25 +207,45 @@ class ComparePicture {
     this.sheet.put("path", "pareto", { d: d || "M0 0", fill: "none", stroke: this.look.text, "stroke-width": 1.3, opacity: 0.7 });
   }
   colour(mark) { return this.look.palette[mark.colour]; }
-  mark(mark) {
+  /** One of the marks is a stop of the Tab key, from which the arrow keys reach the others. */
+  mark(mark, own, i) {
     const at = `translate(${this.px(mark.x).toFixed(2)} ${this.plane.y(mark.y).toFixed(2)})`, colour = this.colour(mark);
-    this.sheet.put("path", `mark ${mark.name}`, { d: MARKERS[mark.marker](6), transform: at, fill: mark.marker === "x" ? "none" : colour, stroke: mark.marker === "x" ? colour : this.look.paper, "stroke-width": mark.marker === "x" ? 2.5 : 1 });
+    const chosen = this.chosen.includes(mark.name), node = this.sheet.put("path", `mark ${mark.name}`, {
+      d: MARKERS[mark.marker](6), transform: at, fill: mark.marker === "x" ? "none" : colour, stroke: mark.marker === "x" ? colour : this.look.paper, "stroke-width": mark.marker === "x" ? 2.5 : 1,
+      role: "button", tabindex: mark.name === this.stop ? 0 : -1, "aria-pressed": String(chosen), "aria-label": `${mark.name}, ${mark.y.toFixed(1)} % at ${this.k}/255`,
+      onfocus: () => { this.stop = mark.name; this.lit = id(mark); this.draw(); }, onblur: () => { this.lit = null; this.draw(); },
+      onkeydown: (event) => {
+        const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+        if (event.key === "Enter" || event.key === " ") this.pick(mark.name);
+        else if (way) this.sheet.nodes.get(`mark ${own[(i + way + own.length) % own.length].name}`).focus();
+        else return;
+        event.preventDefault();
+      },
+    });
+    node.style.cursor = "pointer";
+    if (chosen) this.sheet.put("circle", `chosen ${mark.name}`, { cx: this.px(mark.x), cy: this.plane.y(mark.y), r: 12, fill: "none", stroke: this.look.text, "stroke-width": 2.5, "pointer-events": "none" });
   }
-  /** The names of the runs beside their marks: where they lie on no mark and on no other name. */
+  /** The names of the runs beside their marks: where they lie on no mark and on no other name, else none. */
   names(width) {
-    const { plane, look } = this, own = this.order();
+    const { plane, look } = this, rank = ({ name }) => (this.chosen.includes(name) ? 0 : this.front.includes(name) ? 1 : 2);
+    const own = this.order().sort((a, b) => rank(a) - rank(b));
+    this.named = [];
     const taken = own.map((mark) => { const x = this.px(mark.x), y = plane.y(mark.y); return [x - 7, y - 7, x + 7, y + 7]; });
     for (const mark of own) {
-      const x = this.px(mark.x), y = plane.y(mark.y), wide = 6.8 * mark.title.length;
-      const rows = [4, -9, 17, -22, 30, -35, 43], sides = [10, -10 - wide];
-      const places = [[10, 4], [-10 - wide, 4], [-wide / 2, -11], [-wide / 2, 20], ...rows.flatMap((dy) => sides.map((dx) => [dx, dy]))];
+      if (width < NARROW && rank(mark) > 1) continue;
+      const x = this.px(mark.x), y = plane.y(mark.y), wide = (rank(mark) ? 6.8 : 7.2) * mark.title.length;
+      const rows = [4, -9, 17, -22, 30, -35, 43, -48, 56, 69], sides = [13, -13 - wide];
+      const places = [[13, 4], [-13 - wide, 4], [-wide / 2, -14], [-wide / 2, 23], ...rows.flatMap((dy) => sides.map((dx) => [dx, dy]))];
       const boxes = places.map(([dx, dy]) => [x + dx, y + dy - 10, x + dx + wide, y + dy + 3]);
       const free = (box) => box[0] > plane.left && box[2] < width && box[1] > plane.top - 4 && box[3] < plane.top + plane.height
         && taken.every((other) => box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
-      const box = boxes.find(free) ?? boxes[0];
-      taken.push(box);
+      const box = boxes.find(free) ?? (rank(mark) ? null : boxes[0]);
+      if (!box) continue;
+      taken.push(box); this.named.push(mark.name);
+      const ex = Math.min(Math.max(x, box[0]), box[2]), ey = Math.min(Math.max(y, box[1] + 2), box[3]);
+      if (Math.hypot(ex - x, ey - y) > 20) this.sheet.put("line", `lead ${mark.name}`, { x1: x, y1: y, x2: ex, y2: ey, stroke: look.text, "stroke-width": 0.8, "pointer-events": "none" });
       const halo = { stroke: look.paper, "stroke-width": 3, "paint-order": "stroke", "stroke-linejoin": "round" };
-      label(this.sheet, `name ${mark.name}`, box[0].toFixed(1), (box[1] + 10).toFixed(1), mark.title, look, halo);
+      label(this.sheet, `name ${mark.name}`, box[0].toFixed(1), (box[1] + 10).toFixed(1), mark.title, look, rank(mark) ? halo : { ...halo, "font-weight": 700 });
     }
   }
   slider(top) {
@@ -215,6 +267,11 @@ class ComparePicture {
   /** The mark nearest to the pointer is told below the picture. */
   point(event) {
     if (!this.marks || this.dragged) return;
+    const found = this.nearest(event);
+    this.lit = found ? id(found) : null;
+    this.draw();
+  }
+  nearest(event) {
     const p = new DOMPoint(event.clientX, event.clientY).matrixTransform(this.svg.getScreenCTM().inverse());
     let best = 14, found = null;
     for (const mark of this.marks) {
@@ -222,10 +279,9 @@ class ComparePicture {
       const away = Math.hypot(this.px(mark.x) - p.x, middle - p.y) + (mark.published ? 3 : 0);
       if (away < best) { best = away; found = mark; }
     }
-    this.lit = found ? `${found.published} ${found.name} ${found.source ?? ""}` : null;
-    this.draw();
+    return found;
   }
-  found() { return this.marks.find((mark) => this.lit === `${mark.published} ${mark.name} ${mark.source ?? ""}`); }
+  found() { return this.marks.find((mark) => this.lit === id(mark)); }
   ring() {
     const mark = this.lit && this.found();
     if (mark) this.sheet.put("circle", "ring", { cx: this.px(mark.x), cy: this.plane.y(mark.y), r: 10, fill: "none", stroke: this.look.text, "stroke-width": 2, "pointer-events": "none" });

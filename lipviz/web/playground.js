@@ -1,23 +1,17 @@
-// The playground: one or two networks over the same points, one probe, one eps. Parts: playground_network, _map, _side.
+// The playground: one or two networks over the same points, one probe, one eps. Parts: playground_network, _map, _maps, _side.
 //
 // For tests: the event "lipviz-evaluate" on .pg with detail {at: [[x, y], ...]} gets detail.nets, one of {ops, lipschitz,
 // radius: [...], label: [...], slope: [...], value} for each network, and detail.cost, the milliseconds of one move of
 // the probe; data-frames counts the drawn moves, data-step and data-probe say what is shown.
 
-const VIEWS = { decision: "decision", radius: "radius", gradient: "gradient norm", tightness: "tightness" };
-const VIEW_HELP = {
-  decision: "which class the network answers", radius: "how large the certified disc is at each place",
-  gradient: "how much of the bound the margin uses: 1 is tight", tightness: "certified radius / nearest break found",
-};
 const NEAR = 14, MOST_POINTS = 10000;
 
-class Playground {
+class Playground extends Maps {
   constructor(root) {
-    this.root = root;
-    this.pg = make(root, "div", { class: "pg", "data-frames": 0 });
+    super(root);
     this.bar();
     this.body = make(this.pg, "div", { class: "pg-body" });
-    this.maps = []; this.places = make(this.body, "div", { class: "pg-maps" });
+    this.places = make(this.body, "div", { class: "pg-maps" });
     this.side = make(this.body, "div", { class: "pg-side" });
     this.shares = make(this.side, "div", { class: "pg-shares numbers" });
     this.readout = make(this.side, "div", { class: "pg-read numbers" });
@@ -27,15 +21,10 @@ class Playground {
     this.epsText = make(line, "output", {});
     this.histogram = new Histogram(this.side, this); this.spark = new Spark(this.side, this);
     this.wave = null;
-    this.live = make(this.pg, "div", { class: "say", "aria-live": "polite" });
+    this.live = this.sayer();
     this.tools();
-    Object.assign(this, { probe: [0, 0], eps: 0.1, view: "decision", discs: true, tool: "add", pen: 0, xs: new Float64Array(0), y: new Uint8Array(0), edit: 0, past: [], moved: false, most: 1, area: [[-2, 2], [-2, 2]], heard: {} });
+    Object.assign(this, { tool: "add", pen: 0, edit: 0, past: [] });
     this.sidePaint = framed(() => { if (this.data.mode !== "wave") { this.histogram.paint(this.maps); this.spark.paint(this.maps); this.count(); } });
-    this.probePaint = framed(() => {
-      if (this.data.mode === "wave") this.wave.paint(); else for (const map of this.maps) map.drawProbe();
-      this.pg.dataset.frames = +this.pg.dataset.frames + 1; this.read();
-    });
-    this.pointPaint = framed(() => { for (const map of this.maps) map.drawPoints(); });
     this.pg.addEventListener("lipviz-evaluate", (event) => this.evaluate(event.detail));
     this.pg.onkeydown = (event) => this.key(event);
     document.addEventListener("visibilitychange", () => { if (document.hidden && this.pg.isConnected && this.data.running) this.act("pause"); });
@@ -46,8 +35,7 @@ class Playground {
     make(bar, "button", { type: "button", text: "Step", title: "a few steps of the training", onclick: () => this.act("step") });
     make(bar, "button", { type: "button", text: "Reset", title: "new weights from the seed", onclick: () => this.act("reset") });
     this.epoch = make(bar, "span", { class: "numbers pg-epoch" });
-    this.views = make(bar, "span", { class: "pg-group", role: "group", "aria-label": "View" });
-    for (const [name, text] of Object.entries(VIEWS)) make(this.views, "button", { type: "button", text, title: VIEW_HELP[name], "data-view": name, onclick: () => this.setView(name, true) });
+    this.viewButtons(bar);
   }
   tools() {
     const bar = this.toolbar = make(this.pg, "div", { class: "lv-bar pg-tools", role: "toolbar", "aria-label": "Points" });
@@ -70,7 +58,7 @@ class Playground {
   mode() {
     for (const b of this.pens.children) { set(b, { "aria-pressed": +b.dataset.pen === this.pen }); b.style.color = this.look.palette[+b.dataset.pen]; }
     for (const b of this.kinds.children) set(b, { "aria-pressed": b.dataset.tool === this.tool });
-    for (const b of this.views.children) set(b, { "aria-pressed": b.dataset.view === this.view });
+    super.mode();
     set(this.discButton, { "aria-pressed": this.discs });
     for (const map of this.maps) map.back.style.touchAction = this.tool === "add" ? "pan-y" : "none";
   }
@@ -78,12 +66,7 @@ class Playground {
     const data = component.data, before = this.look;
     this.data = data; this.look = data.look; this.component = component; this.levels = data.levels;
     const wave = data.mode === "wave";
-    for (const [name, apply] of [["probe", (v) => { this.probe = [...v]; }], ["eps", (v) => { this.eps = v; }], ["view", (v) => { this.view = v; }]]) {
-      const text = JSON.stringify(data[name]); // what Python says anew counts, unless it is being moved just now
-      if (this.heard[name] !== text && !this.busy) { apply(data[name]); this.turned = this.turned || name === "view"; }
-      this.heard[name] = text;
-    }
-    this.moved = this.moved || data.known;
+    this.hear(data);
     let fresh = false;
     if (data.points && (data.stamp !== this.stamp || (data.edit >= this.edit && data.points.y !== this.pointsKey))) {
       const same = data.stamp === this.stamp;
@@ -99,18 +82,7 @@ class Playground {
       this.wave.box.hidden = false; this.wave.take(data.nets); this.probePaint();
     } else {
       if (this.wave) this.wave.box.hidden = true;
-      while (this.maps.length < data.nets.length) this.maps.push(new NetMap(this.places, this, this.maps.length));
-      while (this.maps.length > data.nets.length) this.maps.pop().box.remove();
-      this.maps.forEach((map, i) => {
-        const key = map.key;
-        map.take(data.nets[i]);
-        if ((fresh || before?.dark !== this.look.dark) && map.key === key) map.restart();
-        map.title.textContent = data.nets.length > 1 || data.nets[i].free ? `${data.nets[i].name}, ${HOW[i]}, bound ${short(data.nets[i].bound, 3)}` : "";
-        set(map.title, { style: `border-color: ${this.look.palette[data.nets[i].colour]}` });
-        map.resize();
-      });
-      if (this.turned) for (const map of this.maps) map.review();
-      this.turned = false;
+      this.fill(data.nets, fresh || before?.dark !== this.look.dark);
       set(this.slider, { max: data.levels.at(-1) });
       this.sidePaint(); this.probePaint(); this.pointPaint();
     }
@@ -118,7 +90,10 @@ class Playground {
     this.epoch.textContent = data.counter;
     this.mode(); this.epsShow();
   }
-  get busy() { return this.dragging || this.slip; }
+  titled(net, i) { return this.data.nets.length > 1 || net.free ? `${net.name}, ${HOW[i]}, bound ${short(net.bound, 3)}` : ""; }
+  paintProbe() { if (this.data.mode === "wave") this.wave.paint(); else super.paintProbe(); }
+  measured() { this.sidePaint(); super.measured(); }
+  figure() { if (this.data.mode === "wave") saveSvg(this.wave.svg, "playground-wave", this.look); else super.figure("playground"); }
   // ---- training
   act(what) { this.component.setTriggerValue("act", what); }
   key(event) {
@@ -128,109 +103,22 @@ class Playground {
     if (event.key === "Enter") { event.preventDefault(); this.keep(); this.add(this.probe, this.pen); this.changed(); this.share(); }
     if (event.key === "Delete" || event.key === "Backspace") { event.preventDefault(); this.keep(); this.remove(this.probe); this.changed(); this.share(); }
   }
-  // ---- the work in slices
-  tick() {
-    if (this.ticking) return;
-    this.ticking = true;
-    const go = () => {
-      this.ticking = false;
-      const share = (this.dragging ? BUDGET / 2 : BUDGET) / Math.max(1, this.maps.length);
-      let more = false;
-      for (const map of this.maps) more = map.slice(performance.now() + share) || more;
-      if (more && this.pg.isConnected) this.tick();
-    };
-    // while something is dragged one slice a frame, else one after the other: the browser has its turn in between
-    if (this.dragging) requestAnimationFrame(go); else setTimeout(go, 0);
-  }
-  measured() { this.sidePaint(); this.read(); if (!this.busy) this.rescale(); }
-  /** The right end of the histogram: round, and it does not move while eps is dragged. */
-  rescale() {
-    let most = this.eps;
-    for (const map of this.maps) if (map.points) for (const r of map.points.radius) if (Number.isFinite(r)) most = Math.max(most, r);
-    const round = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10].find((v) => v >= most) ?? 20;
-    if (round === this.most || (round < this.most && round > 0.6 * this.most)) return;
-    this.most = round; this.sidePaint();
-    if (this.view === "radius") for (const map of this.maps) map.review();
-  }
-  // ---- the probe
-  inside([x, y]) {
-    const [a, b] = this.area;
-    return [Math.max(a[0], Math.min(a[1], x)), Math.max(b[0], Math.min(b[1], y))].map((v) => +v.toFixed(4));
-  }
-  move(to) { this.dragging = true; this.moved = true; this.probe = this.data.mode === "wave" ? to.map((v) => +v.toFixed(4)) : this.inside(to); this.probePaint(); }
-  dropped() {
-    this.dragging = false;
-    this.heard.probe = JSON.stringify(this.probe);
-    this.component.setStateValue("probe", [...this.probe]);
-    for (const map of this.maps) map.lookAround();
-    this.read();
-  }
-  /** What is known of the probe, in one sentence a network. */
+  inside(to) { return this.data.mode === "wave" ? to.map((v) => +v.toFixed(4)) : super.inside(to); }
   words() {
     if (this.data.mode === "wave") return this.wave ? this.wave.words() : "";
-    return this.maps.map((map) => this.sentence(map)).filter(Boolean).join("; ");
-  }
-  sentence(map) {
-    const state = map.state;
-    if (!state) return "";
-    const same = this.proved(map), proof = map.net.proof;
-    const found = state.hit ? `nearest break found ${short(state.hit.distance, 3)}` : "no break found in the picture";
-    const tight = state.hit ? `, tightness ${Math.min(100, (100 * state.radius) / state.hit.distance).toFixed(0)} %` : "";
-    const name = this.maps.length > 1 || map.net.free ? `${map.net.name}: ` : "";
-    const lie = map.net.free ? ` The formula with constant 1 says ${short(state.claim, 3)}${state.refuted ? ": false" : ""}.` : "";
-    return `${name}${same ? "proof" : "disc"} ${short(same ? proof.radius : state.radius, 3)}, ${found}${tight}.${lie}${same ? " ✓ certified in float64" : ""}`;
-  }
-  read() {
-    const text = this.words();
-    this.tell(text);
-    clearTimeout(this.saying);
-    this.saying = setTimeout(() => { if (this.live.textContent !== text) this.live.textContent = text; }, 900);
-    this.pg.dataset.probe = this.probe.join(" "); this.pg.dataset.step = this.data.nets[0]?.step ?? "";
+    return super.words();
   }
   /** The same in large figures. */
   tell(text) {
     if (this.data.mode === "wave") { if (this.waveText && this.waveText.textContent !== text) this.waveText.textContent = text; return; }
     while (this.readout.children.length > this.maps.length) this.readout.lastChild.remove();
-    this.maps.forEach((map, i) => {
-      const state = map.state;
-      if (!state) return;
-      const box = this.readout.children[i] || this.readoutBox(), same = this.proved(map), hit = state.hit;
-      set(box, { title: same ? "certified by the server in float64" : "computed in the browser; certified when you let go", style: `border-color: ${this.look.palette[map.net.colour]}` });
-      const figures = [
-        [short(same ? map.net.proof.radius : state.radius, 3), (this.maps.length > 1 ? `${map.net.name}: ` : "") + (same ? "proof ✓" : "disc")],
-        [hit ? short(hit.distance, 3) : "none", "nearest break found"],
-        [hit ? `${Math.min(100, (100 * state.radius) / hit.distance).toFixed(0)} %` : "–", "tightness"],
-      ];
-      if (map.net.free) figures.splice(1, 0, [short(state.claim, 3), state.refuted ? "false: formula with 1" : "claimed with 1"]);
-      while (box.children.length > figures.length) box.lastChild.remove();
-      figures.forEach(([value, words], k) => {
-        const cell = box.children[k] || make(box, "span");
-        if (!cell.firstChild) { make(cell, "b"); make(cell, "small"); }
-        set(cell.firstChild, { text: value }); set(cell.lastChild, { text: words });
-        cell.style.color = words.startsWith("false") ? this.look.palette[FALSE] : "";
-      });
-    });
+    this.maps.forEach((map, i) => { if (map.state) this.figures(map, this.readout.children[i] || this.readoutBox(), this.maps.length > 1 ? `${map.net.name}: ` : ""); });
   }
   readoutBox() { return make(this.readout, "div", { "aria-hidden": "true" }); }
-  proved(map) {
-    const { proof } = map.net, { state } = map;
-    return proof && !this.dragging && proof.x[0] === this.probe[0] && proof.x[1] === this.probe[1] && proof.label === state.label && Math.abs(proof.radius - state.radius) < 1e-5;
-  }
   // ---- eps, view, zoom
   setEps(value) { this.slip = true; this.eps = +Math.max(0, Math.min(this.data.levels.at(-1), value)).toFixed(3); this.epsShow(); this.sidePaint(); this.pointPaint(); if (this.view === "radius") this.fieldPaint(); }
   epsShow() { if (+this.slider.value !== this.eps) this.slider.value = this.eps; this.epsText.textContent = short(this.eps, 3); }
-  fieldPaint() { for (const map of this.maps) map.drawField(); }
   epsDone() { this.slip = false; this.heard.eps = JSON.stringify(this.eps); this.component.setStateValue("eps", this.eps); this.rescale(); }
-  setView(name) {
-    this.view = name; this.mode(); this.heard.view = JSON.stringify(name); this.component.setStateValue("view", name);
-    for (const map of this.maps) { map.review(); map.drawPoints(); map.drawProbe(); }
-  }
-  frame() {
-    let most = 1.5;
-    for (const v of this.xs) most = Math.max(most, Math.abs(v));
-    most = Math.min(11, 1.12 * most);
-    return [[-most, most], [-most, most]];
-  }
   fit() { this.fitted = this.frame(); this.lookAt(this.fitted); }
   zoom(factor) {
     const half = Math.max(0.02, Math.min(12, ((this.area[0][1] - this.area[0][0]) / 2) * factor)), [x, y] = this.probe;
@@ -327,14 +215,6 @@ class Playground {
     const rows = [];
     this.maps.forEach((map) => { for (let i = 0; i < this.y.length; i++) rows.push([map.net.name, this.xs[2 * i], this.xs[2 * i + 1], this.y[i], map.points.label[i], map.points.radius[i]]); });
     saveCsv("playground-radii", ["network", "x", "y", "label", "answer", "radius_computed_in_the_browser"], rows);
-  }
-  figure() {
-    if (this.data.mode === "wave") { saveSvg(this.wave.svg, "playground-wave", this.look); return; }
-    const size = this.maps[0].size, svg = document.createElementNS(SVG, "svg"), width = this.maps.length * (size + 20) + 20;
-    set(svg, { viewBox: `0 0 ${width} ${size + 70}` });
-    this.maps.forEach((map, i) => map.export(svg, 20 + i * (size + 20), 30));
-    make(svg, "text", { x: 20, y: size + 54, text: this.words(), fill: this.look.text, "font-size": 13, "font-family": this.look.font }, SVG);
-    saveSvg(svg, "playground", this.look);
   }
 }
 

@@ -162,7 +162,8 @@ class NetMap {
   /** Discs, then points, as paths: full where the disc is at least eps and the answer right. */
   marks(plane) {
     const { xs, y, look, eps, discs, view } = this.owner, points = this.points, dark = ["gradient", "tightness"].includes(view);
-    const ink = dark ? "#ffffff" : look.text, count = y.length, r = count > 2000 ? 2.2 : count > 600 ? 3.2 : 4.6;
+    const ink = dark ? "#ffffff" : look.text, count = y.length;
+    const r = (count > 2000 ? 2.2 : count > 600 ? 3.2 : 4.6) * Math.min(1, Math.max(0.6, this.size / 300)); // small on a small map
     const ready = points && points.label.length === count, d = { broken: "", claim: "", wrong: "" }, disc = ["", "", ""];
     const hollow = ["", "", ""], full = ["", "", ""];
     let claims = -1; // those circles are large: a few will do
