@@ -131,7 +131,7 @@ class Run:
         rows = read_csv(path)
         if rows and not {"epoch", "accuracy"} <= rows[0].keys():
             raise RunError(f"{path}: the columns epoch and accuracy are missing, expected what training writes")
-        return {key: np.array([_number(row[key], path) for row in rows]) for key in rows[0]} if rows else {}
+        return {key: _column(rows, key, path) for key in rows[0]} if rows else {}
 
     @cached_property
     def certificates(self) -> Certificates | None:
@@ -142,7 +142,7 @@ class Run:
         rows = read_csv(path)
         fields = Certificates.__dataclass_fields__
         try:
-            columns = {key: np.array([_number(row[key], path) for row in rows]) for key in fields}
+            columns = {key: _column(rows, key, path) for key in fields}
         except KeyError as error:
             raise RunError(f"{path}: column {error} is missing, expected {', '.join(fields)}") from None
         whole = {key: columns[key] for key in ("index", "label", "prediction")}
@@ -284,8 +284,12 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _number(text: str, path: Path) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise RunError(f"{path}: expected a number, got {text!r}") from None
+def _column(rows: list[dict[str, str]], key: str, path: Path) -> np.ndarray:
+    """The numbers of one column; a KeyError where there is none."""
+    column = []
+    for row in rows:
+        try:
+            column.append(float(row[key]))
+        except ValueError:
+            raise RunError(f"{path}: expected a number, got {row[key]!r}") from None
+    return np.array(column)

@@ -1,12 +1,13 @@
 """What tests share: seeds, real images, a run trained once."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from browser import CHROMIUM, FLAGS, Visits, serve
+from browser import CHROMIUM, FLAGS, App, Visits, serve
 
 from lipviz import ahead
 
@@ -46,22 +47,39 @@ def tiny_run(tmp_path_factory):
     return train(folder, "digits", "aol", recipe=Recipe(epochs=1, batch=64, held_out=0.1), device="cpu", show=False)
 
 
+# what these files train, read or bound is kept for the whole process
+TOGETHER = re.compile("test_(pages?_|ui_page|shell|spectra_page|course|costs)")
+
+
 def pytest_collection_modifyitems(items):
-    """The tests of one file in a browser share its server, so they stay together; the longest file is cut by test."""
+    """Tests that share something costly have one worker: those of a browser file its server, those of pages the runs.
+
+    The longest file is cut by test. Large groups are the first to start, by themselves.
+    """
     for item in items:
         stem = item.path.stem
         if stem.startswith("test_browser"):
             group = f"{stem} {item.originalname}" if stem == "test_browser_pages" else stem
             item.add_marker(pytest.mark.xdist_group(group))
+        elif TOGETHER.match(stem):
+            item.add_marker(pytest.mark.xdist_group("pages"))
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory):
+    """The app, one for all tests of a worker: what it imported, read and bounded once, is there; browser.App."""
+    runs = tmp_path_factory.mktemp("runs")
+    address, process = serve(runs)
+    yield App(address, process.pid, runs)
+    process.terminate()
+    process.wait(30)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(app):
     """The app, with an empty folder for its runs; (address, process id)."""
-    address, process = serve(tmp_path_factory.mktemp("runs"))
-    yield address, process.pid
-    process.terminate()
-    process.wait(30)
+    yield app.address, app.pid
+    app.clear()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import MARKS, serve, settled
+from browser import MARKS, settled
 
 from lipviz import lessons
 from lipviz.networks import Spec
@@ -15,15 +15,12 @@ pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(app):
     """The app, with one small run that kept its discs."""
-    root = tmp_path_factory.mktemp("runs")
     recipe = Recipe(epochs=5, batch=64, held_out=0.2)
-    train(root / "small", "moons", spec=Spec("sll", "mlp", (2,), 2, 8), recipe=recipe, device="cpu", show=False)
-    address, process = serve(root)
-    yield address, process.pid
-    process.terminate()
-    process.wait(30)
+    train(app.runs / "small", "moons", spec=Spec("sll", "mlp", (2,), 2, 8), recipe=recipe, device="cpu", show=False)
+    yield app.address, app.pid
+    app.clear()
 
 
 def settled_at(page, pattern):

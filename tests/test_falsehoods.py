@@ -1,12 +1,12 @@
 """Five false certificates: each is broken by a change that is measured here anew, and the repaired one is not."""
 
 import dataclasses
-import functools
 import itertools
 import math
 
 import numpy as np
 import pytest
+import shipped
 import torch
 from cases import jacobian
 from shipped import CHECKPOINTS
@@ -23,14 +23,9 @@ PAIRS = [("Digit 3", "Digit 9"), ("Digit 6", "Digit 3"), ("Digit 9", "Digit 6")]
 
 
 def of_layer(*layers):
-    """The shipped runs of pictures that have one of these layers."""
-    return [run for run in runs.find(CHECKPOINTS) if run.spec.layer in layers]
-
-
-@functools.cache
-def certifier_of(folder):
-    run = runs.load(folder)
-    return Certifier(run.model, run.spec.input_shape)
+    """The shipped runs of pictures that have one of these layers; each with other tests of it, for its bound."""
+    found = [run for run in runs.find(CHECKPOINTS) if run.spec.layer in layers]
+    return [pytest.param(run, marks=pytest.mark.xdist_group(run.name), id=run.name) for run in found]
 
 
 def photo(run):
@@ -64,9 +59,9 @@ def check_repaired(case):
     assert case.found.label != case.label and case.found.size >= case.claimed * (1 - 1e-9)
 
 
-@pytest.mark.parametrize("run", of_layer("plain"), ids=lambda run: run.name)
+@pytest.mark.parametrize("run", of_layer("plain"))
 def test_an_assumed_constant_on_a_plain_network(run):
-    certifier, x = certifier_of(run.folder), photo(run)
+    certifier, x = shipped.certifier(run.name), photo(run)
     model = freeze64(run.model, run.spec.input_shape)
     case = falsehoods.assumed_constant(certifier, x)
     size = check_broken(case, model, x, certifier)
@@ -122,9 +117,9 @@ def test_power_iteration_converges_from_below():
     assert cases[0].claimed > 3 * cases[0].certified and cases[-1].state == "true"
 
 
-@pytest.mark.parametrize("run", of_layer("plain"), ids=lambda run: run.name)
+@pytest.mark.parametrize("run", of_layer("plain"))
 def test_the_estimates_of_a_convolution_are_those_of_its_matrix(run):
-    certifier = certifier_of(run.folder)
+    certifier = shipped.certifier(run.name)
     estimates = falsehoods.estimates(certifier, 5)
     assert len(estimates) == len(certifier.bound.layers) - 1
     for estimate, layer in zip(estimates, certifier.bound.layers, strict=False):
@@ -141,9 +136,9 @@ def test_an_estimate_of_a_layer_written_out(generator):
     assert falsehoods.estimate(layer, x, 3, generator) == 0
 
 
-@pytest.mark.parametrize("run", of_layer("cayley"), ids=lambda run: run.name)
+@pytest.mark.parametrize("run", of_layer("cayley"))
 def test_a_forgotten_std(run):
-    certifier, x = certifier_of(run.folder), photo(run)
+    certifier, x = shipped.certifier(run.name), photo(run)
     case = falsehoods.forgotten_std(certifier, x, 0.25, run.spec.mean)
     mean = torch.tensor(run.spec.mean).double()
     inner = freeze64(run.model, run.spec.input_shape)
