@@ -332,6 +332,11 @@ def test_a_chart_that_cannot_be_loaded_says_so(visit):
     page.goto("/train")
     page.get_by_text("The chart could not be drawn").wait_for()
     assert page.locator(".js-plotly-plot").count() == 0
+    curves = page.locator(".lv-live svg.sketch path[fill=none]")
+    steps = [path.count("L") for path in curves.evaluate_all("all => all.map((one) => one.getAttribute('d'))")]
+    assert len(steps) == 3 and min(steps) >= max(steps) - 1 >= 2, (
+        "accuracy, certified accuracy and loss stay, as a sketch"
+    )
     assert page.get_by_role("button", name="Data", exact=True).count()
 
 
@@ -341,6 +346,7 @@ def test_the_train_page_loads_one_plotly(visit):
     page.on("request", lambda request: asked.append(request.url))
     page.goto("/train")
     page.wait_for_selector(".js-plotly-plot .main-svg")
+    assert page.locator(".lv-live svg.sketch").count() == 0, "the chart has taken its place"
     assert [url for url in asked if "plotly" in url.lower()] == [f"{visit.address}/lipviz/{_plotly()}"]
     answer = page.request.get(asked[[_plotly() in url for url in asked].index(True)])
     assert answer.headers["content-encoding"] == "gzip" and "immutable" in answer.headers["cache-control"]

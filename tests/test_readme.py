@@ -49,8 +49,6 @@ def test_the_results_are_those_of_the_run_folders(name):
     assert numbers == [float(f"{100 * share:.1f}") for share in expected]
 
 
-
-
 def test_the_tries_of_the_zoo_are_those_of_the_files():
     docs, table = README_FILE.parent / "docs", []
     for file, images in (("tuning.csv", "2500"), ("tuning-1.58.csv", "3000")):

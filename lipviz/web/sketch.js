@@ -28,6 +28,7 @@ function broken(points) {
   }).join("");
 }
 
+/** An axis of the layout between two pixels; low and high are its ends, exponents of ten on a log axis. */
 class Axis {
   constructor(layout, name, from, to) {
     Object.assign(this, { title: "", domain: [0, 1], ...layout[name] });
@@ -73,11 +74,13 @@ function sketch(parent, { data, layout }, look) {
   const axis = (id) => (axes[id] ??= new Axis(layout, id.replace(/^(.)/, "$1axis"), ...(id[0] === "x" ? [left, right] : [foot, top])));
   const traces = shown.map((t, i) => ({ ...t, x: decoded(t.x), y: decoded(t.y), ax: axis(t.xaxis ?? "x"), ay: axis(t.yaxis ?? "y"), colour: t.line?.color ?? t.marker?.color ?? colours[i % colours.length] }));
   for (const t of traces) { t.ax.see(t.x); t.ay.see(t.fill || t.type === "bar" ? [...t.y, 0] : t.y); }
-  for (const [id, a] of Object.entries(axes)) if (a.matches && axes[a.matches]) { axes[a.matches].low = Math.min(axes[a.matches].low, a.low); axes[a.matches].high = Math.max(axes[a.matches].high, a.high); }
-  for (const [id, a] of Object.entries(axes)) { a.close(id[0] === "x" ? 0.02 : 0.06); a.id = id; }
-  for (const a of Object.values(axes)) if (a.matches && axes[a.matches]) { a.low = axes[a.matches].low; a.high = axes[a.matches].high; }
+  for (const [id, a] of Object.entries(axes)) a.id = id;
+  const all = Object.values(axes), shared = (a) => axes[a.matches] ?? a; // panels over each other have one axis
+  for (const a of all) { const b = shared(a); b.low = Math.min(b.low, a.low); b.high = Math.max(b.high, a.high); }
+  for (const a of all) a.close(a.id[0] === "x" ? 0.02 : 0.06);
+  for (const a of all) { a.low = shared(a).low; a.high = shared(a).high; }
   frame(put, words, axes, look, { left, right, top, foot });
-  for (const t of traces) drawn(svg, put, t);
+  for (const t of traces) drawn(put, t);
   const ends = (ref, id, value) => {
     if (ref === "paper" || /domain/.test(ref ?? "")) { const a = axis(/domain/.test(ref ?? "") ? ref.split(" ")[0] : id); return a.from + value * (a.to - a.from); }
     return axis(ref ?? id).at(value);
@@ -104,6 +107,7 @@ function legend(svg, named, colours, look, room, left) {
   return top;
 }
 
+/** Grid, ticks and titles. */
 function frame(put, words, axes, look, { left, right }) {
   for (const a of Object.values(axes)) {
     if (a.id[0] === "x") {
@@ -125,7 +129,8 @@ function frame(put, words, axes, look, { left, right }) {
   }
 }
 
-function drawn(svg, put, t) {
+/** The curve, bars or points of one trace. */
+function drawn(put, t) {
   const points = t.x.map((x, i) => [t.ax.at(x), t.ay.at(t.y[i])]), zero = t.ay.log ? t.ay.from : t.ay.at(0);
   if (t.type === "bar") {
     const wide = t.x.length > 1 ? 0.8 * Math.abs(points[1][0] - points[0][0]) : 20;
