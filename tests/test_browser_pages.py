@@ -334,9 +334,7 @@ def test_a_chart_that_cannot_be_loaded_says_so(visit):
     assert page.locator(".js-plotly-plot").count() == 0
     curves = page.locator(".lv-live svg.sketch path[fill=none]")
     steps = [path.count("L") for path in curves.evaluate_all("all => all.map((one) => one.getAttribute('d'))")]
-    assert len(steps) == 3 and min(steps) >= max(steps) - 1 >= 2, (
-        "accuracies and loss stay, as a sketch"
-    )
+    assert len(steps) == 3 and min(steps) >= max(steps) - 1 >= 2, "accuracies and loss stay, as a sketch"
     assert page.get_by_role("button", name="Data", exact=True).count()
 
 
