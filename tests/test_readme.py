@@ -57,3 +57,9 @@ def test_the_tries_of_the_zoo_are_those_of_the_files():
         assert {row["images"] for row in rows} == {images}
     told = [line.strip("| ").split(" | ") for line in (docs / "tuning.md").read_text().splitlines()]
     assert table == [cells for cells in told if cells[0].startswith(("cifar10-", "mnist-"))]
+
+
+def test_the_share_certified_at_1_58_is_that_of_the_run():
+    rows = list(csv.DictReader((CHECKPOINTS / "mnist-best-1.58" / "certificates.csv").read_text().splitlines()))
+    far = sum(row["label"] == row["prediction"] and float(row["radius"]) > 1.58 for row in rows)
+    assert f"({100 * (far / len(rows)):.1f} % certified at 1.58)" in README
