@@ -107,13 +107,11 @@ def picture_first(page: str) -> Iterator[None]:
     send = context._enqueue
     waiting = context._enqueue = Waiting(send)
     token = _waiting.set(waiting)
-    timer = Timer(PATIENCE, waiting.lose_patience)
-    timer.daemon = True
-    timer.start()
+    patience = _after(PATIENCE, waiting.lose_patience)
     try:
         yield
     finally:
-        timer.cancel()
+        patience.cancel()
         if waiting.drawn_at is not None:
             time.sleep(max(0.0, waiting.drawn_at - time.monotonic()))
         context._enqueue = send
@@ -133,6 +131,7 @@ def now() -> Iterator[None]:
         yield
     finally:
         waiting.picture, waiting.drawn_at = False, time.monotonic() + PAUSE
+        _after(PAUSE, waiting.release)  # the rest of the page may take longer than that
 
 
 def stop() -> None:
@@ -141,6 +140,14 @@ def stop() -> None:
     if waiting is not None:
         waiting.release()
     st.stop()
+
+
+def _after(seconds: float, call: Callable[[], None]) -> Timer:
+    """Call this later, in a thread that does not keep the server from ending."""
+    timer = Timer(seconds, call)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _kind(message: "ForwardMsg") -> str:

@@ -1,6 +1,7 @@
 """The picture goes out before the rest, and the page that stands in the end is the same."""
 
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 
 import pytest
@@ -177,6 +178,19 @@ def test_the_rest_follows_after_a_pause_and_only_on_the_first_view(monkeypatch):
             raise RuntimeError  # a page may stop anywhere
         assert SCRIPT[0] in sent and context._enqueue == sent.append
     assert len(slept) == 1 and 0 < slept[0] <= 0.3
+
+
+def test_the_rest_does_not_wait_for_the_end_of_a_slow_page(monkeypatch):
+    sent, context = Queue(), SimpleNamespace()
+    context._enqueue = sent.put
+    monkeypatch.setattr(ahead, "get_script_run_ctx", lambda: context)
+    monkeypatch.setattr(ahead.st, "session_state", {})
+    with ahead.picture_first("discs"):
+        with ahead.now():
+            context._enqueue(element((0, 0), "bidi_component"))
+        assert ahead._kind(sent.get(timeout=10)) == "bidi_component"
+        context._enqueue(element((0, 1), "metric"))
+        assert ahead._kind(sent.get(timeout=10)) == "metric", "before the page is done"
 
 
 def test_a_page_that_stops_shows_what_it_has(tmp_path):
