@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-def chart(figure: "go.Figure", name: str, alt: str, now: str = "", options: Mapping[str, Any] | None = None) -> None:
+def chart(
+    figure: "go.Figure | dict[str, Any]",
+    name: str,
+    alt: str,
+    now: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> None:
     """One chart: a sketch at once, then plotly's, which is updated in place.
 
     What the visitor did to the picture lasts as long as `figure.layout.uirevision` stays the same.
