@@ -119,16 +119,20 @@ class Visits:
 
 
 def settled(page):
-    """Wait until the page has been drawn to its end: the script is over, and nothing came or went for half a second."""
+    """Wait until the page has been drawn to its end: the script is over, nothing came or went for half a second.
+
+    On a busy machine the browser may rest for longer than that while a grey placeholder stands for what it loads.
+    """
     page.wait_for_selector("[data-testid='stAppViewContainer'] h1")
     deadline, quiet, before = time.monotonic() + 60, 0, None
     while quiet < 2 and time.monotonic() < deadline:
         page.wait_for_timeout(250)
         now = page.evaluate(
             "[document.querySelector('[data-test-script-state]')?.dataset.testScriptState,"
+            " document.querySelectorAll('[data-testid=stSkeleton]').length,"
             " document.querySelectorAll('body *').length]"
         )
-        quiet = quiet + 1 if now == before and now[0] == "notRunning" else 0
+        quiet = quiet + 1 if now == before and now[:2] == ["notRunning", 0] else 0
         before = now
     assert quiet == 2, f"the page did not come to rest: {before}"
     assert page.get_by_text("Something went wrong").count() == 0

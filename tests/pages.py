@@ -1,5 +1,6 @@
 """Pages as the tests without a browser open and read them."""
 
+import importlib
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -7,7 +8,13 @@ from xml.etree import ElementTree
 import pandas as pd
 from streamlit.testing.v1 import AppTest
 
+from lipviz import shell
+
 SHELL = Path(__file__).parents[1] / "lipviz" / "shell.py"
+# what the warm-up imports beside the first page: under the type checker's import hook both threads would use
+# CPython 3.11's parser at once, and that can end in "AST constructor recursion depth mismatch"
+for module in shell.HEAVY:
+    importlib.import_module(module)
 
 
 def opened(page, **parameters):

@@ -13,10 +13,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from pages import SHELL
 from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).resolve().parents[1]
-SHELL = ROOT / "lipviz" / "shell.py"
 PAGES = sorted(path.name for path in (ROOT / "pages").glob("*.py"))
 
 
