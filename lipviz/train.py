@@ -5,6 +5,7 @@ the test set is read once, at the end, for certificates.csv.
 """
 
 import copy
+import decimal
 import math
 import os
 import platform
@@ -31,6 +32,7 @@ from lipviz.step import Step, pick_device, precision
 
 EVALUATIONS = 40  # at most so many rows of metrics.csv
 HELD_OUT = 1000  # at most so many images behind each of them
+DOWN = decimal.Context(prec=7, rounding=decimal.ROUND_FLOOR)
 
 
 class Trainer:
@@ -238,15 +240,16 @@ class Trainer:
         batches = tqdm(x.split(500), disable=not show, desc="certify the test set", unit="batch")
         parts = [certifier(batch) for batch in batches]
         label, margin, radius = (torch.cat([getattr(p, k) for p in parts]) for k in ("label", "margin", "radius"))
-        rows = zip(y.tolist(), label.tolist(), margin.tolist(), radius.tolist(), strict=True)
+        kept = [(rounded_down(m), rounded_down(r)) for m, r in zip(margin.tolist(), radius.tolist(), strict=True)]
+        rows = zip(y.tolist(), label.tolist(), kept, strict=True)
         runs.write_csv(
             self.folder / "certificates.csv",
             [
-                {"index": i, "label": a, "prediction": b, "margin": f"{m:.9g}", "radius": f"{r:.9g}"}
-                for i, (a, b, m, r) in enumerate(rows)
+                {"index": i, "label": a, "prediction": b, "margin": m, "radius": r}
+                for i, (a, b, (m, r)) in enumerate(rows)
             ],
         )
-        correct = label == y
+        correct, radius = label == y, torch.tensor([float(r) for _, r in kept], dtype=torch.float64)
         results = {
             "test_images": len(y),
             "accuracy": float(correct.double().mean()),
@@ -287,6 +290,15 @@ class Trainer:
         if state == "finished":
             config.pop("pid")
         runs.write_json(self.folder / "run.json", config)
+
+
+def rounded_down(value: float) -> str:
+    """Seven digits of the value, and never more than it: a radius that is written down must still be certified.
+
+    >>> rounded_down(0.29999999999), rounded_down(2.0)
+    ('0.2999999', '2')
+    """
+    return str(DOWN.create_decimal_from_float(value))
 
 
 def hardware(device: torch.device) -> str:
