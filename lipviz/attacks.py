@@ -118,7 +118,7 @@ def images_of(run: Run, source: str, images: int) -> tuple[Tensor, Int64[Tensor,
     if images < 1:
         raise ValueError(f"images must be at least 1, got {images}")
     channels, height, width = run.spec.input_shape
-    data = datasets.load(source, (channels, height, width), seed=run.config["recipe"].get("seed", 0))
+    data = datasets.load(source, (channels, height, width), seed=run.config["recipe"].get("seed", 0), training=False)
     if data.classes != run.classes:
         raise ValueError(f"{source} has other classes than {run.name} was trained on: {', '.join(data.classes)}")
     index = np.unique(np.linspace(0, len(data.x_test) - 1, images).astype(int))

@@ -63,13 +63,14 @@ def as_float(x: Shaped[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     return x.float() / 255 if x.dtype == torch.uint8 else x
 
 
-def load(source: str | Path, shape: Shape | None = None, seed: int = 0) -> Data:
+def load(source: str | Path, shape: Shape | None = None, seed: int = 0, training: bool = True) -> Data:
     """Any data set by its name or its path.
 
     Args:
         source: one of `NAMES` or `DOWNLOADS`, or a path for `folder`; a `Path` is never taken for a name.
         shape: (channels, height, width) to bring pictures to; the named sets have their own.
         seed: of the points of a toy, and of the split where a set has no test set of its own.
+        training: False leaves training pictures unread, and x and y empty, where a folder has a test set of its own.
 
     Raises:
         ValueError: unknown name, a folder that holds no data set, a shape that a named set does not have, or a
@@ -83,7 +84,7 @@ def load(source: str | Path, shape: Shape | None = None, seed: int = 0) -> Data:
     if not Path(source).expanduser().exists():
         names = ", ".join((*NAMES, *DOWNLOADS))
         raise ValueError(f"Expected {names}, or a path to a folder or zip, got {str(source)!r}.")
-    return folder(source, shape, seed)
+    return folder(source, shape, seed, training=training)
 
 
 def _named(name: str, seed: int) -> Data:
@@ -176,7 +177,9 @@ def _shifted(side: int, b: int, pad: int, generator: torch.Generator) -> Int64[T
     return torch.where(index < side, index, 2 * (side - 1) - index)
 
 
-def folder(path: str | Path, shape: Shape | None = None, seed: int = 0, test_share: float = 0.2) -> Data:
+def folder(
+    path: str | Path, shape: Shape | None = None, seed: int = 0, test_share: float = 0.2, training: bool = True
+) -> Data:
     """Pictures in class-named folders, on disk or in a zip, which is never unpacked to disk.
 
     Either `train/<class>/...` and `test/<class>/...`, or `<class>/...`, which is split here; both may stand
@@ -189,6 +192,7 @@ def folder(path: str | Path, shape: Shape | None = None, seed: int = 0, test_sha
             one of at most 64 pixels a side, else 32 x 32, and one channel where all are grey.
         seed: of the split, where there is no test folder.
         test_share: of each class, likewise; at least one picture of a class that has two.
+        training: as in `load`.
 
     Raises:
         ValueError: a sentence on what was found in place of two or more classes of readable pictures.
@@ -196,8 +200,13 @@ def folder(path: str | Path, shape: Shape | None = None, seed: int = 0, test_sha
     path = Path(path).expanduser().absolute()  # absolute, so that "." has a name
     with opened(path) as (names, read):
         places = _places(names, path.name)
-        arrays, notes = _arrays(list(places), read, shape)
-    classes, y, held = _parted([places[name] for name in arrays], path.name, test_share, seed)
+        tests = [name for name, (part, _) in places.items() if part == "test"]
+        unread = set() if training or not tests else set(places) - set(tests)
+        arrays, notes = _arrays([name for name in places if name not in unread], read, shape)
+    known = [name for name in places if name in arrays or name in unread]
+    classes, y, held = _parted([places[name] for name in known], path.name, test_share, seed)
+    decoded = torch.tensor([name in arrays for name in known])
+    y, held = y[decoded], held[decoded]
     x = _stacked(list(arrays.values()), shape)
     return Data(path.stem, classes, x[~held], y[~held], x[held], y[held], tuple(notes))
 

@@ -89,7 +89,9 @@ def _tested(
 ) -> tuple[Tensor, Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Test inputs, their labels and their places."""
     shape = tuple(run.spec.input_shape)
-    loaded = data.load(source, shape if len(shape) == 3 else None, seed=run.config["recipe"].get("seed", 0))
+    loaded = data.load(
+        source, shape if len(shape) == 3 else None, seed=run.config["recipe"].get("seed", 0), training=False
+    )
     if loaded.classes != run.classes or len(loaded.x_test) != len(rows.index):
         raise ValueError(
             f"{source} has another test set than {run.name}, which has {len(rows.index):,} of {run.classes}"

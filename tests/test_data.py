@@ -136,6 +136,25 @@ def test_train_and_test_folders(stored):
     assert same(d, folder(stored(two_levels()), seed=2))
 
 
+def test_the_test_set_alone(stored, monkeypatch):
+    """As in the whole set, broken pictures in both parts included; no training picture is opened."""
+    path = stored(two_levels() | {"train/cat/0.png": b"broken", "test/cat/0.png": b"broken"})
+    whole, opened = load(str(path), (3, 8, 8)), []
+    open_picture = data.open_picture
+    monkeypatch.setattr(data, "open_picture", lambda read, name: opened.append(name) or open_picture(read, name))
+    alone = load(str(path), (3, 8, 8), training=False)
+    assert len(opened) == 6 and all(name.startswith("test/") for name in opened)
+    assert alone.classes == whole.classes == CLASSES and alone.x.shape == (0, 3, 8, 8) and len(alone.y) == 0
+    assert torch.equal(alone.x_test, whole.x_test) and torch.equal(alone.y_test, whole.y_test)
+    assert len(alone.x_test) == 5 and [note for note in whole.notes if "test/" in note] == list(alone.notes)
+
+
+def test_the_test_set_alone_where_the_split_is_ours(stored):
+    path = stored(one_level())
+    whole, alone = (load(str(path), (3, 8, 8), training=training) for training in (True, False))
+    assert torch.equal(alone.x_test, whole.x_test) and torch.equal(alone.y, whole.y)
+
+
 @pytest.mark.parametrize("files", [one_level(), two_levels()])
 def test_top_folder_and_clutter_make_no_difference(stored, files):
     clutter = ("__MACOSX/cat/1.png", "top/.hidden/1.png", "top/cat/._2.png", "top/readme.txt", "labels/list.csv")

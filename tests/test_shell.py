@@ -13,8 +13,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from pages import SHELL
 from streamlit.testing.v1 import AppTest
+
+from pages import SHELL
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(path.name for path in (ROOT / "pages").glob("*.py"))
