@@ -7,6 +7,7 @@ The file has one table a data set: `rows`, `notes`, and for each kind of device 
 GPU. How many epochs fit is measured before a run begins. `[[... .best]]` are more runs, each with a table of its own.
 """
 
+import os
 import tempfile
 import time
 import tomllib
@@ -14,8 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -279,7 +281,7 @@ def train_all(
     workers = 1 if device == "cuda" else workers
     threads = max(1, torch.get_num_threads() // workers)
     asked = [(entry, data, out, device, seed, compile) for seed in seeds for entry in entries]
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), begin_worker, (threads,)) as pool:
         try:
             waiting = {pool.submit(train, *each): each[0].name for each in asked}
             for done in as_completed(waiting):
@@ -289,6 +291,19 @@ def train_all(
                     raise ValueError(f"{waiting[done]}: {error}") from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def begin_worker(threads: int) -> None:
+    """Give a new worker its threads; it ends with its parent, even where that is killed, and trains on for nobody."""
+    torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _there(folder: Path) -> runs.Run | None:

@@ -1,5 +1,10 @@
 """The zoo: read from a file, trained within a budget, resumed, never twice."""
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -175,6 +180,38 @@ def test_one_command_trains_all_of_it(place, capsys):
     assert [run.name for run in runs.find(place)] == ["tiny-aol", "tiny-best", "tiny-cayley"]
     assert main([*command, "--only", "tiny-bro"]) == 2
     assert "no 'tiny-bro'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux which processes there are")
+def test_a_worker_ends_with_its_parent(tmp_path):
+    """The parent is killed while its worker sleeps: nobody trains on for nobody."""
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from multiprocessing import get_context\n"
+        "from lipviz.zoo import begin_worker\n"
+        "if __name__ == '__main__':\n"
+        "    pool = ProcessPoolExecutor(1, get_context('spawn'), begin_worker, (1,))\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    pool.submit(time.sleep, 600).result()\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        assert alive(worker)
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(worker)
+
+
+def alive(pid):
+    """Whether a process of that number runs; one that only waits to be fetched does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 def test_a_change_is_tried_on_the_training_set_only(place, capsys, monkeypatch):
