@@ -9,9 +9,12 @@ import decimal
 import math
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -283,7 +286,7 @@ class Trainer:
             "precision": self.step.precision,
             **(self.choice.to_json() if self.choice else {}),
             "hardware": hardware(self.device),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "versions": {"python": platform.python_version(), "torch": torch.__version__, "lipviz": revision()},
             "pid": os.getpid(),
             **more,
         }
@@ -299,6 +302,22 @@ def rounded_down(value: float) -> str:
     ('0.2999999', '2')
     """
     return str(DOWN.create_decimal_from_float(value))
+
+
+@cache
+def revision() -> str:
+    """The version of lipviz, with its commit where it runs from a checkout, such as "0.1.0 at 7be29ebd3c52"."""
+    root, version = Path(__file__).resolve().parents[1], metadata.version("lipviz")
+    if not (root / ".git").exists():
+        return version
+    describe = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}", "describe", "--always", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            [*describe, "--abbrev=12", "--dirty= with changes"], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return version  # no git on this machine, or it does not trust the folder
+    return f"{version} at {done.stdout.strip()}"
 
 
 def hardware(device: torch.device) -> str:

@@ -234,6 +234,19 @@ def rows(lines: Sequence["Standing"], k: int) -> list[dict[str, Any]]:
     return [{key: row[key] for key in row if any(r[key] not in (None, "") for r in made)} for row in made]
 
 
+def origin(line: "Standing") -> dict[str, str]:
+    """What a row alone decides and its protocol does not say, and the code that trained it: for the exported tables."""
+    from lipviz.protocols import UNSAID
+
+    places = {"seed": "recipe", "lr": "recipe", "batch": "recipe", "lipviz": "versions"}
+    made = {}
+    for key, place in places.items():
+        tables = [run.config.get(place) for run in line.runs]
+        said = [table.get(key, UNSAID) if isinstance(table, dict) else UNSAID for table in tables]
+        made[key] = ", ".join(dict.fromkeys(map(str, said)))
+    return made
+
+
 def ordered(lines: Sequence["Standing"], by: str, k: int) -> list["Standing"]:
     """The lines in the order of the table: the best first, what has no number last."""
 
@@ -284,12 +297,14 @@ def table(lines: Sequence["Standing"], protocol: str, k: int, chosen: Sequence[s
     left, right, last = st.columns([4, 1, 1], vertical_alignment="bottom")
     with left:
         by = st.segmented_control("Sorted by", SORTS, default=SORTS[0], required=True, key="co_sort", **BOUND)
-    made = rows(ordered(lines, by or SORTS[0], k), k)
+    found = ordered(lines, by or SORTS[0], k)
+    made = rows(found, k)
     ui.table(made, "ranking", chosen if any(line.curves for line in lines) else None)
     if made:
         button: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
-        right.download_button("LaTeX", partial(tex, made, protocol, k), "compare.tex", "text/x-tex", **button)
-        last.download_button("CSV", partial(csv, made, protocol), "compare-table.csv", "text/csv", **button)
+        whole = [row | origin(line) for row, line in zip(made, found, strict=True)]
+        right.download_button("LaTeX", partial(tex, whole, protocol, k), "compare.tex", "text/x-tex", **button)
+        last.download_button("CSV", partial(csv, whole, protocol), "compare-table.csv", "text/csv", **button)
     return made
 
 

@@ -294,6 +294,30 @@ def test_exports_have_the_protocol():
     assert "JPEG copy" in text and "36/255" in text
 
 
+def test_exports_name_seeds_settings_and_the_code(tmp_path):
+    versions = {"python": "3", "lipviz": "0.1.0 at 7be29ebd3c52"}
+    copied(tmp_path, "a", versions=versions, recipe__lr=0.5)
+    copied(tmp_path, "a-seed1", versions=versions, recipe__lr=0.5, recipe__seed=1)
+    copied(tmp_path, "b", versions="broken", recipe__batch=7)
+    [group] = groups(runs.find(tmp_path))
+    a, b = sorted(standings(group.runs), key=lambda line: line.name)
+    assert ui_compare.origin(a) == {"seed": "0, 1", "lr": "0.5", "batch": "128", "lipviz": "0.1.0 at 7be29ebd3c52"}
+    assert ui_compare.origin(b) | {"seed": "0", "batch": "7", "lipviz": "not said"} == ui_compare.origin(b)
+
+
+def test_the_page_exports_them(monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        ui_compare.st.delta_generator.DeltaGenerator,
+        "download_button",
+        lambda _, label, data, *args, **options: given.setdefault(label, data),
+    )
+    opened("compare")
+    [read] = [list(csv.DictReader(io.StringIO(given["CSV"]())))]
+    assert all(row["seed"] and row["lr"] and row["batch"] and row["lipviz"] for row in read) and len(read) > 5
+    assert "& seed & lr & batch & lipviz" in given["LaTeX"]()
+
+
 @pytest.mark.parametrize("k", [0, 36, 100])
 def test_the_code_makes_the_ranking(k, monkeypatch, tmp_path, capsys):
     (tmp_path / "checkpoints").symlink_to(CHECKPOINTS)

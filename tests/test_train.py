@@ -1,10 +1,12 @@
 """Training: resume reaches the same state, an interrupt leaves a run that loads, a kill loses little."""
 
 import math
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import torch
 from lipviz import data, runs
 from lipviz.layers import LAYERS
 from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate, offset_cross_entropy
-from lipviz.train import Trainer, train
+from lipviz.train import Trainer, revision, train
 
 RECIPE = Recipe(epochs=4, batch=64, held_out=0.2)
 
@@ -219,3 +221,21 @@ def test_held_out_images_are_of_every_class(tmp_path, monkeypatch):
     source = data.Data("sorted", tuple(map(str, range(10))), x, y, x[:10], y[:10])
     trainer = Trainer(tmp_path / "run", default_spec(source, "aol", 8), RECIPE, source, "cpu")
     assert torch.bincount(trainer.held_out[1], minlength=10).tolist() == [3] * 10
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git on this machine")
+def test_a_run_names_the_code_that_trained_it(tiny_run, tmp_path, monkeypatch):
+    assert tiny_run.config["versions"]["lipviz"] == revision()
+    version, ask = metadata.version("lipviz"), revision.__wrapped__  # it is asked once a process
+    monkeypatch.setattr(sys.modules[revision.__module__], "__file__", str(tmp_path / "lipviz" / "train.py"))
+    assert ask() == version
+    (tmp_path / "file").write_text("a")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    assert ask() == f"{version} at {head[:12]}"
+    (tmp_path / "file").write_text("b")
+    assert ask() == f"{version} at {head[:12]} with changes"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ask() == version
