@@ -4,20 +4,17 @@ HOME = (
     """
 #### What 1-Lipschitz means
 
-Change the input by some distance: the output of a 1-Lipschitz network changes by that distance at most. The gap between
-the best answer and the next one can therefore close only so fast, and the size of the change that it would take is
-known
-before anyone tries. No attack has to be run, and none can do better.
+Change the input by some distance: the output of a 1-Lipschitz network changes by that distance at most. The gap
+between the best answer and the next one can therefore close only so fast, and the size of the change that it would
+take is known before anyone tries. No attack has to be run, and none can do better.
 """,
     """
 #### What 1-Lipschitz means
 
 A map $f$ is 1-Lipschitz if $\\lVert f(x) - f(y) \\rVert_2 \\le \\lVert x - y \\rVert_2$ for all $x, y$. A composition
-of
-such maps is one. A layer $x \\mapsto W T^{-1/2} x + b$ is one if $W^\\top W \\le T$ for a diagonal $T$, and so is
+of such maps is one. A layer $x \\mapsto W T^{-1/2} x + b$ is one if $W^\\top W \\le T$ for a diagonal $T$, and so is
 $x \\mapsto x - 2 W T^{-1} \\mathrm{relu}(W^\\top x + b)$ (Araujo, Havens, Delattre, Allauzen & Hu, ICLR 2023). Every
-rule
-for $T$ is a row of the table of layers.
+rule for $T$ is a row of the table of layers.
 """,
 )
 
@@ -50,8 +47,7 @@ rows of norm 1, $\\lVert w_y - w_j \\rVert \\le \\sqrt 2$ for orthogonal rows an
 the proved bounds of all layers but the last.
 
 Pixels lie in $[0, 1]$, $\\lVert \\delta \\rVert_2$ runs over all values of the picture, and clipping to $[0, 1]$ only
-makes a
-change smaller.
+makes a change smaller.
 """,
 )
 
@@ -76,8 +72,7 @@ $$ \\tau \\cdot \\mathrm{CE}\\big( (s - u\\, e_y) / \\tau,\\ y \\big), $$
 the cross entropy of the logits with $u$ taken off the right one (Prach & Lampert, ECCV 2022). For $\\tau \\to 0$ it
 becomes
 $\\max_{j \\ne y} (s_j - s_y + u)_+$. Adam, with a learning rate that rises over the first 30 % of the steps and then
-falls
-to 0. Certified accuracy is evaluated on held-out data with the bound of the whole network in float64.
+falls to 0. Certified accuracy is evaluated on held-out data with the bound of the whole network in float64.
 """,
 )
 
@@ -86,9 +81,8 @@ LESSONS = (
 #### For teachers
 
 Every page of this app can become a task for a class. *Lesson link* at its end makes an address that sets a task and
-hides
-what would distract: controls, suggestions, text, numbers. The address also holds the state of the page as it is, so
-prepare the picture first, then make the link.
+hides what would distract: controls, suggestions, text, numbers. The address also holds the state of the page as it is,
+so prepare the picture first, then make the link.
 
 The questions are checked by the page, not stored anywhere: nobody sees who answered what.
 """,
