@@ -36,7 +36,7 @@ def _measured(root: Path, was_busy: bool) -> None:
     import time
 
     from lipviz import bench_job
-    from lipviz.jobs import duration
+    from lipviz.jobs_words import duration
 
     if bench_job.running(root):
         done = bench_job.progress(root)

@@ -96,14 +96,14 @@ def metrics(run: "Run") -> bytes:
 
 def curve(run: "Run", name: str) -> None:
     """The numbers of a run so far, and its curves."""
-    from lipviz import jobs
+    from lipviz import jobs, jobs_words
     from lipviz.figures import training
 
     if not run.metrics:
         if not jobs.active(run):
             st.caption("No evaluation of this run is kept (metrics.csv): its curves cannot be drawn.")
         return
-    ui.numbers(jobs.facts(run))
+    ui.numbers(jobs_words.facts(run))
     for note in run.config["data"].get("notes") or []:
         st.caption(ui.literal(str(note)))
     columns = {key: column for key, column in run.metrics.items() if key != "seconds"}

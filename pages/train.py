@@ -16,14 +16,14 @@ ui_page.begin("Train a 1-Lipschitz network")
 left, right = st.columns([3, 2], gap="large")
 root = ui.runs_folder()
 
-from lipviz import jobs, runs, ui_train  # noqa: E402  the title stands before torch comes
+from lipviz import jobs, jobs_words, runs, ui_train  # noqa: E402  the title stands before torch comes
 
 
 def live(folder: str, was_active: bool) -> None:
     """The chosen run, drawn again every second while it is active."""
     with ui.in_words():
         run = runs.load(folder)
-        st.markdown(f"**{ui.literal(run.name)}** {ui.literal(jobs.told(run))}.")
+        st.markdown(f"**{ui.literal(run.name)}** {ui.literal(jobs_words.told(run))}.")
         ui_train.curve(run, "training")
         if was_active and not jobs.active(run):
             st.rerun()  # the whole page: its buttons change, and the clock of this part stops
@@ -31,7 +31,7 @@ def live(folder: str, was_active: bool) -> None:
 
 def overview(was_busy: bool) -> None:
     """The table, drawn again every two seconds while anything trains or waits."""
-    ui.table([jobs.row(run) for run in jobs.listing(root)], "runs")
+    ui.table([jobs_words.row(run) for run in jobs.listing(root)], "runs")
     if was_busy and not any(jobs.active(run) for run in jobs.listing(root)):
         st.rerun()
 
@@ -45,7 +45,7 @@ with right, ui_page.part("controls"):
     else:
         form = ui_train.form("tr")
         source = form.pop("source")
-        st.caption(jobs.estimate(ui.all_runs(), str(source), form["layer"], form["width"], form["epochs"]))
+        st.caption(jobs_words.estimate(ui.all_runs(), str(source), form["layer"], form["width"], form["epochs"]))
         asked = (root, source, form)
         st.button("Train", type="primary", disabled=not source, on_click=ui_train.begin, args=asked)
         ui.try_this(TRY, "tr")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lipviz import jobs, runs
+from lipviz import jobs, jobs_words, runs
 
 DEADLINE = 50
 
@@ -69,7 +69,7 @@ def test_two_runs_stop_resume_finish_in_turn(root):
     assert 0 < run.config["epoch"] < 400
     done = wait(second, "finished")
     assert done.config["results"]["test_images"] == 1000
-    assert "finished" in jobs.told(done) and jobs.facts(done)[0][1] == "2 / 2"
+    assert "finished" in jobs_words.told(done) and jobs_words.facts(done)[0][1] == "2 / 2"
 
     # the rest would take a while: shorten it, which a resume takes from run.json
     short = {**run.config["recipe"], "epochs": run.config["epoch"] + 2}
@@ -107,7 +107,7 @@ def test_run_that_cannot_train_fails_in_words(root):
     jobs.resume(run)
     failed = wait(run.folder, "failed")
     assert "gone.zip" in failed.config["error"]
-    assert "failed" in jobs.told(failed)
+    assert "failed" in jobs_words.told(failed)
 
 
 def test_foreign_process_is_never_touched(root):
@@ -227,9 +227,9 @@ def test_uploads_have_limits(root, monkeypatch, change, words):
 
 def test_estimate_only_from_what_was_measured(root):
     run = stored(root, "moons-aol", epoch=10, train_seconds=20.0, hardware="a machine")
-    assert jobs.estimate([run], "moons", "aol", 4, 30).startswith("About 1 min: moons-aol took 20 s")
-    assert jobs.estimate([run], "moons", "sll", 4, 30) == ""
-    assert jobs.estimate([stored(root, "empty")], "moons", "aol", 4, 30) == ""
+    assert jobs_words.estimate([run], "moons", "aol", 4, 30).startswith("About 1 min: moons-aol took 20 s")
+    assert jobs_words.estimate([run], "moons", "sll", 4, 30) == ""
+    assert jobs_words.estimate([stored(root, "empty")], "moons", "aol", 4, 30) == ""
 
 
 def test_broken_job_file(root):
