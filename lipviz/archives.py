@@ -26,9 +26,9 @@ def open_zip(source: Path | bytes, name: str, limit: int = MAX_UNPACKED, kind: s
     Raises:
         ValueError: no zip, an encrypted one, or more than fits.
     """
+    if isinstance(source, bytes) and source.count(_ENTRY) > MAX_ENTRIES:
+        raise ValueError(f"{name} holds more than {MAX_ENTRIES:,} files, the most read here: pack fewer pictures.")
     try:
-        if isinstance(source, bytes) and source.count(_ENTRY) > MAX_ENTRIES:
-            raise ValueError
         archive = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
     except Exception:  # a broken zip makes the library raise nearly anything
         raise ValueError(f"{name} is {kind} that can be opened.") from None
@@ -43,16 +43,19 @@ def open_zip(source: Path | bytes, name: str, limit: int = MAX_UNPACKED, kind: s
     return archive
 
 
-def member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """At most one byte more than a picture may have: what a zip says about its sizes is not trusted."""
+def member(archive: zipfile.ZipFile, name: str, called: str = "") -> bytes:
+    """At most one byte more than a picture may have: what a zip says about its sizes is not trusted.
+
+    Error messages call it `called`, or by its name in the zip.
+    """
     try:
         # The decoders of other methods cannot be told to stop at a length.
         if archive.getinfo(name).compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             with archive.open(name) as file:
                 return file.read(MAX_BYTES + 1)
     except Exception:
-        raise ImageError(f"{name} is damaged inside the zip: pack it again.") from None
-    raise ImageError(f"{name} is packed in a rare way: pack it again as an ordinary (deflated) zip.")
+        raise ImageError(f"{called or name} is damaged inside the zip: pack it again.") from None
+    raise ImageError(f"{called or name} is packed in a rare way: pack it again as an ordinary (deflated) zip.")
 
 
 def parts(name: str) -> tuple[str, ...]:
@@ -67,4 +70,4 @@ def is_hidden(path: tuple[str, ...]) -> bool:
 
 def is_picture(path: tuple[str, ...]) -> bool:
     """Whether the name says so; what is in it is another question."""
-    return not is_hidden(path) and path[-1].rpartition(".")[2].lower() in EXTENSIONS
+    return bool(path) and not is_hidden(path) and path[-1].rpartition(".")[2].lower() in EXTENSIONS

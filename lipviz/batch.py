@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +33,13 @@ class File:
     def picture(self) -> Picture:
         """Its pixels; raises ImageError with a sentence that names the file."""
         return open_picture(self.read(), self.name)
+
+
+class Fault(NamedTuple):
+    """A file that could not be read, and the sentence that says why."""
+
+    file: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,15 @@ def is_zip(name: str) -> bool:
 
 
 def listing(uploads: Sequence[tuple[str, bytes]]) -> Listing:
-    """The pictures in uploaded files (name, content); zips are opened, with all their folders."""
-    files, faults, other = [], [], []
+    """The pictures in uploaded files (name, content); zips are opened, with all their folders.
+
+    Phones send many pictures under one name: the second of a name is called "name (2)".
+    """
+    read: list[tuple[str, Callable[[str], bytes]]] = []  # name, and from what errors call it to its content
+    faults, other = [], []
     for name, content in uploads:
         if not is_zip(name):
-            files.append(File(name, partial(_same, content)))
+            read.append((name, partial(_same, content)))
             continue
         try:
             archive = archives.open_zip(content, name, UNPACKED)
@@ -91,16 +102,21 @@ def listing(uploads: Sequence[tuple[str, bytes]]) -> Listing:
         if not pictures:
             faults.append(f"{name} holds no picture: expected files such as cat.png or photos/cat.jpg.")
         before = f"{name}/" if len(uploads) > 1 else ""
-        files += [File(before + member, partial(archives.member, archive, member)) for member in pictures]
+        read += [(before + member, partial(archives.member, archive, member)) for member in pictures]
+    files, met = [], Counter[str]()
+    for name, content_of in read[:MOST]:
+        met[name] += 1
+        own = name if met[name] == 1 else f"{name} ({met[name]})"
+        files.append(File(own, partial(content_of, own)))
     notes = []
     if other:
         notes.append(f"Left out, not pictures by their names: {_some(other)}.")
-    if len(files) > MOST:
-        notes.append(f"These are {len(files):,} pictures; the first {MOST:,} are certified, the most at once.")
-    return Listing(tuple(files[:MOST]), tuple(faults), tuple(notes))
+    if len(read) > MOST:
+        notes.append(f"These are {len(read):,} pictures; the first {MOST:,} are certified, the most at once.")
+    return Listing(tuple(files), tuple(faults), tuple(notes))
 
 
-def _same(content: bytes) -> bytes:
+def _same(content: bytes, _: str) -> bytes:
     return content
 
 
@@ -109,15 +125,15 @@ def _some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def certify(run: Run, certifier: Certifier, files: Sequence[File]) -> tuple[list[Row], list[str]]:
-    """A row for each picture that can be read, certified in one batch in float64, a sentence for each other one."""
+def certify(run: Run, certifier: Certifier, files: Sequence[File]) -> tuple[list[Row], list[Fault]]:
+    """A row for each picture that can be read, certified in one batch in float64, a fault for each other one."""
     channels, height, width = certifier.input_shape
     read, arrays, faults = [], [], []
     for file in files:
         try:
             picture = file.picture()
         except ImageError as error:
-            faults.append(str(error))
+            faults.append(Fault(file.name, str(error)))
             continue
         pixels, notes = fit(picture, (channels, height, width))
         read.append((file.name, (*picture.notes, *notes)))
@@ -145,7 +161,7 @@ def shown(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def summary(rows: Sequence[Row], faults: Sequence[str]) -> list[str]:
+def summary(rows: Sequence[Row], faults: Sequence[Fault]) -> list[str]:
     """A sentence for each network, and one for what could not be read."""
     sentences = []
     for network in dict.fromkeys(row.network for row in rows):
@@ -163,7 +179,7 @@ def summary(rows: Sequence[Row], faults: Sequence[str]) -> list[str]:
     return sentences
 
 
-def as_csv(rows: Sequence[Row], faults: Sequence[str]) -> str:
+def as_csv(rows: Sequence[Row], faults: Sequence[Fault]) -> str:
     """Every row in full, then a line for each file that could not be read."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
@@ -171,5 +187,5 @@ def as_csv(rows: Sequence[Row], faults: Sequence[str]) -> str:
     for row in rows:
         numbers = (repr(row.margin), repr(row.radius), "yes" if row.certified else "no")
         lines.writerow([row.file, row.network, row.answer, *numbers, " ".join(row.notes)])
-    lines.writerows([["", "", "", "", "", "", fault] for fault in faults])
+    lines.writerows([[fault.file, "", "", "", "", "", fault.words] for fault in faults])
     return text.getvalue()

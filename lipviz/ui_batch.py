@@ -12,7 +12,7 @@ import streamlit as st
 from lipviz import ui
 
 if TYPE_CHECKING:
-    from lipviz.batch import File, Listing, Row
+    from lipviz.batch import Fault, File, Listing, Row
     from lipviz.runs import Run
 
 MEGABYTES = 32  # of one upload, a zip; a picture may have 8
@@ -60,9 +60,10 @@ def pick(listing: "Listing", key: str) -> "File | None":
         break
     names = [file.name for file in listing.files[:LINES]]
     kept = st.session_state.get(f"{key}_batch", {})
+    words = "Shown here" + f", of the first {LINES}" * (len(listing.files) > LINES)
     # files of another upload are another menu
     chosen = st.selectbox(
-        "Shown here", range(len(names)), first, lambda i: names[i], key=f"{key}_which {hash(kept.get('given'))}"
+        words, range(len(names)), first, lambda i: names[i], key=f"{key}_which {hash(kept.get('given'))}"
     )
     return listing.files[chosen]
 
@@ -75,7 +76,8 @@ def show(runs: Sequence["Run"], key: str) -> None:
     if not kept.get("many") or not kept["listing"].files:
         return
     listing: Listing = kept["listing"]
-    st.subheader(f"All {len(listing.files):,} pictures" if len(listing.files) > 1 else "The picture of the zip")
+    count = len(listing.files)
+    st.subheader(f"Your upload: all {count:,} pictures" if count > 1 else "Your upload: the picture of the zip")
     rows, faults = _certified(runs, listing, kept["done"])
     for sentence in batch.summary(rows, faults):
         st.markdown(ui.literal(sentence))
@@ -83,7 +85,7 @@ def show(runs: Sequence["Run"], key: str) -> None:
         st.caption(ui.literal(note))
     if faults:
         more = f" And {len(faults) - NAMED:,} more; the CSV names all." if len(faults) > NAMED else ""
-        st.warning("  \n".join(ui.literal(fault) for fault in faults[:NAMED]) + more)
+        st.warning("  \n".join(ui.literal(fault.words) for fault in faults[:NAMED]) + more)
     if not rows:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -96,7 +98,7 @@ def show(runs: Sequence["Run"], key: str) -> None:
     ui.table(batch.shown(rows[:LINES]), "pictures")
 
 
-def _certified(runs: Sequence["Run"], listing: "Listing", done: dict[Any, Any]) -> "tuple[list[Row], list[str]]":
+def _certified(runs: Sequence["Run"], listing: "Listing", done: dict[Any, Any]) -> "tuple[list[Row], list[Fault]]":
     """Rows by file, then by network. What is missing is certified now, a portion at a time."""
     from lipviz import batch
 

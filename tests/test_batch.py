@@ -43,6 +43,7 @@ def test_files_and_zips_are_listed_with_their_folders_and_without_clutter():
         "photos/.hidden.png": b"x",
         "notes.txt": b"hello",
         "win\\c.png": png(3),
+        ".": b"x",  # a name without a name
     }
     found = batch.listing([("x.zip", packed(members))])
     assert [file.name for file in found.files] == ["photos/a.png", "photos/deep/b.PNG", "win\\c.png"]
@@ -57,14 +58,16 @@ def test_certificates_are_those_of_single_pictures_and_the_broken_are_named(cert
     members = {f"{i}.png": png(i) for i in range(70)} | {"broken.png": png(7)[:50], "wide.png": png(9, (20, 10))}
     files = batch.listing([("x.zip", packed(members))]).files
     rows, faults = batch.certify(run, certifier, files)
-    assert len(rows) == 71 and len(faults) == 1 and faults[0].startswith("broken.png")
+    assert len(rows) == 71 and [fault.file for fault in faults] == ["broken.png"]
+    assert faults[0].words.startswith("broken.png")
     for row, file in [(rows[0], files[0]), (rows[69], files[69])]:
         one = certifier(torch.tensor(np.asarray(Image.open(io.BytesIO(file.read()))))[None, None])
         assert row.radius == pytest.approx(float(one.radius)) and row.answer == run.classes[int(one.label)]
         assert row.certified == (row.radius > 36 / 255)
     assert "Cut to the centred 10×10" in " ".join(rows[-1].notes)
     lines = list(csv.DictReader(io.StringIO(batch.as_csv(rows, faults))))
-    assert len(lines) == 72 and float(lines[0]["radius_l2"]) == rows[0].radius and lines[-1]["notes"] == faults[0]
+    assert len(lines) == 72 and float(lines[0]["radius_l2"]) == rows[0].radius and lines[-1]["notes"] == faults[0].words
+    assert lines[-1]["file"] == "broken.png"
     words = " ".join(batch.summary(rows, faults))
     assert f"{sum(row.certified for row in rows)} of 71 pictures at 36/255" in words and "1 could not be read" in words
     table = batch.shown(rows)
@@ -110,7 +113,8 @@ def test_members_that_cannot_be_read_are_named(certified):
     found = batch.listing([("a.zip", large), ("b.zip", bytes(damaged)), ("c.zip", good)])
     rows, faults = batch.certify(*certified, found.files)
     assert [row.file for row in rows] == ["c.zip/ok.png"]
-    assert len(faults) == 4 and "rare way" in faults[0] and "damaged" in faults[2] and "8 MB" in faults[3]
+    assert len(faults) == 4 and "rare way" in faults[0].words and "8 MB" in faults[3].words
+    assert faults[2].file == "b.zip/bad.png" and faults[2].words.startswith("b.zip/bad.png is damaged")
 
 
 def test_five_thousand_fit_and_more_are_said(monkeypatch):
@@ -119,7 +123,16 @@ def test_five_thousand_fit_and_more_are_said(monkeypatch):
     assert len(found.files) == batch.MOST >= 5000 and "5,001 pictures; the first 5,000" in found.notes[-1]
     monkeypatch.setattr(archives, "MAX_ENTRIES", 5)
     full = batch.listing([("many.zip", packed({f"{i}.png": one for i in range(6)}))])
-    assert not full.files and "not a zip" in full.faults[0]
+    assert not full.files and "more than 5 files" in full.faults[0]
+
+
+def test_pictures_of_one_name_are_told_apart(certified):
+    """Phones send many as image.jpg."""
+    found = batch.listing([("image.png", png(1)), ("image.png", b"x"), ("a.png", png(2)), ("image.png", png(3))])
+    assert [file.name for file in found.files] == ["image.png", "image.png (2)", "a.png", "image.png (3)"]
+    rows, faults = batch.certify(*certified, found.files)
+    assert [row.file for row in rows] == ["image.png", "a.png", "image.png (3)"]
+    assert faults[0].file == "image.png (2)" and faults[0].words.startswith("image.png (2) ")
 
 
 def test_nothing_readable_gives_no_rows(certified):

@@ -76,7 +76,7 @@ def test_a_zip_of_a_hundred_pictures_gives_a_table_and_a_file(visit):
     chosen(page, "Upload")
     content = {"name": "hundred.zip", "mimeType": "application/zip", "buffer": hundred()}
     page.set_input_files("input[type=file]", content)
-    page.get_by_text("All 101 pictures").wait_for()
+    page.get_by_text("all 101 pictures").wait_for()
     button = page.get_by_role("button", name="Table (CSV)")
     button.wait_for()
     settled(page)
