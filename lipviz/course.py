@@ -111,7 +111,7 @@ LESSONS = (
         lambda: share_kept("cifar10-sll", 72),
         "That share is a promise: no attack of l2 norm 72/255 can change one of these answers.",
         "Set eps to 72/255 and read the column of certified accuracy.",
-        state={"cr_data": "cifar10", "cr_eps": 36},
+        state={"cr_data": "cifar10", "cr_eps": 36, "cr_one_cifar10": "cifar10-sll"},
         tolerance=0.0,
         near=0.11,
     ),
@@ -199,7 +199,8 @@ LESSONS = (
         "playground",
         (
             "The twin has the same size and the same data, but no constraint.",
-            "Take the certificate's formula and pretend that its Lipschitz constant is 1: large discs, all false.",
+            "Take the certificate's formula and pretend that its Lipschitz constant is 1: "
+            "large discs that nothing proves. One with a break inside is false.",
             "Drag the probe until the nearest break lies inside its disc.",
         ),
         "What is wrong with the discs of the network without a constraint?",

@@ -103,10 +103,19 @@ STATES: dict[str, tuple[str, str, Any]] = {
 
 
 def size(value: float, digits: int = 3) -> str:
-    """A size that is no promise.
+    """A size that is no promise; with its zeros, so that it is not taken for a digit that is an answer.
 
     >>> size(0.123456), size(7.0), size(0.0000123, 2)
-    ('0.123', '7', '1.2e-05')
+    ('0.123', '7.00', '1.2e-05')
+    """
+    return f"{value:#.{digits}g}".rstrip(".")
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number that is no size.
+
+    >>> number(0.123456), number(2.0)
+    ('0.123', '2')
     """
     return f"{value:.{digits}g}"
 
@@ -140,7 +149,7 @@ def notice(kind: str, case: "Case", answers: tuple[str, str]) -> str:
         return f"The claim is true now: it promises {claimed}, and {radius} is certified."
     if case.state == "broken":
         ratio = case.claimed / found.size if found.size else float("inf")
-        lie = f"{size(100 * (ratio - 1))} % too far" if ratio < 1.995 else f"{size(ratio)} times too far"
+        lie = f"{number(100 * (ratio - 1))} % too far" if ratio < 1.995 else f"{number(ratio)} times too far"
         return (
             f"{first} becomes {other} at size {size(found.size, d)}, inside the claimed {claimed}. The promise "
             f"reaches at least {lie}; certified is {radius}."
@@ -171,7 +180,7 @@ def numbers(case: "Case") -> list[tuple[str, str, str]]:
         ("certified radius", rounded_down(case.certified), f"From the weights, in float64. {unit}"),
         (
             "claim / break",
-            size(case.claimed / case.found.size, d) if other and case.found.size else "-",
+            number(case.claimed / case.found.size, d) if other and case.found.size else "-",
             "Above 1 the claim is refuted.",
         ),
     ]
@@ -185,14 +194,14 @@ def table(case: "Case", answers: tuple[str, str]) -> list[dict[str, str]]:
     return [
         {
             "": "claimed",
-            "margin": size(case.margin),
-            "divided by": size(case.divisor),
+            "margin": number(case.margin),
+            "divided by": number(case.divisor),
             "size": rounded_down(case.claimed, d),
         },
         {
             "": "certified",
-            "margin": size(float(found.margins[0])),
-            "divided by": size(float(found.margins[0]) / case.certified) if case.certified else "-",
+            "margin": number(float(found.margins[0])),
+            "divided by": number(float(found.margins[0]) / case.certified) if case.certified else "-",
             "size": rounded_down(case.certified),
         },
         {"": "nearest other answer found", "size": broken},

@@ -83,7 +83,8 @@ def claim(
 def _note(radius: float, end: float, name: str, colour: str, text: str, up: int) -> dict[str, object]:
     """Where a line meets zero; at the right edge where that is beyond the picture."""
     outside = radius > end
-    words = f"{name} {radius:.3g}, far beyond →" if outside else f"{name} {radius:.3g}"
+    size = f"{radius:#.3g}".rstrip(".")
+    words = f"{name} {size}, far beyond →" if outside else f"{name} {size}"
     right = outside or radius > (0.6 if up < 0 else 0.2) * end
     place = {"x": min(radius, end), "y": 0, "text": words, "font": {"color": text, "size": 12}}
     arrow = {"showarrow": not outside, "ax": -30 if right else 30, "ay": up, "arrowcolor": colour, "arrowwidth": 2}

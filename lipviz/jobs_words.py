@@ -54,7 +54,7 @@ def facts(run: runs.Run) -> list[tuple[str, str, str]]:
         "epoch": ("epoch", f"{{:.0f}} / {jobs.total_epochs(run)}", "of the last evaluation"),
         "accuracy": ("clean", "{:.1%}", "accuracy on held-out data"),
         "certified_36": ("certified", "{:.1%}", "correct with a radius above 36/255 (l2), held-out data"),
-        "bound": ("bound", "{:.4g}", "proved Lipschitz bound of the whole network, l2"),
+        "bound": ("bound", "{:.4g}", "proved Lipschitz bound of the network, l2; the last layer may bring it above 1"),
         "images_per_second": ("inputs per second", "{:,.0f}", "training only, without the evaluations"),
     }
     told = [(name, form.format(last[key]), what) for key, (name, form, what) in said.items() if key in last]

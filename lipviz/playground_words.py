@@ -10,8 +10,9 @@ WORDS = """
 around a point is a proof: no input inside it gets another answer. The dashed line ends at the nearest other answer that
 a search found. The truth lies between the two, so their ratio, the tightness, says how good the proof is.
 
-**Why it works.** The layers are built so that the network cannot change quickly: two inputs at distance d have
-outputs at most d apart. An answer with a lead can then only change after a certain distance.
+**Why it works.** The layers are built so that the network cannot change quickly: before the last layer, two inputs
+at distance d are at most d apart, and the last one is counted in the circle. An answer with a lead can then only change
+after a certain distance.
 
 **What a proof does not say.** It says that the answer is stable, not that it is right: look for a crossed-out point
 that has a circle.

@@ -6,7 +6,7 @@ HOME = (
 
 Change the input by some distance: the output of a 1-Lipschitz network changes by that distance at most. The gap
 between the best answer and the next one can therefore close only so fast, and the size of the change that it would
-take is known before anyone tries. No attack has to be run, and none can do better.
+take is known before anyone tries. No attack has to be run, and none can succeed with a smaller change.
 """,
     """
 #### What 1-Lipschitz means
@@ -55,9 +55,10 @@ TRAIN = (
     """
 #### What training does here
 
-The layers are 1-Lipschitz at every step, whatever the optimiser does: training can only choose which 1-Lipschitz
-function it is. The loss asks for a margin: a right answer by less than the margin still costs. Large margins give large
-radii, at the price of some accuracy; that trade is what the two curves show.
+All layers but the last are 1-Lipschitz at every step, whatever the optimiser does. The last one makes a logit of each
+class from a row of length 1: what the bound has above 1 is its share. The loss asks for a margin: a right answer by
+less than the margin still costs. Large margins give large radii, at the price of some accuracy; that trade is what the
+two curves show.
 
 **Plain** layers have no constraint. Their bound is computed like any other, and grows while they learn; that is why
 their certified accuracy stays near zero.

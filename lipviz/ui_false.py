@@ -224,22 +224,24 @@ def draw(pictures: "DeltaGenerator", chart: "DeltaGenerator", shown: Shown) -> N
     """The pictures, the verdict and the lines, in their places."""
     from lipviz import falsehoods_words
 
-    with pictures.container():
-        strip(shown)
-    with chart.container():
+    with pictures.container():  # on a phone it stands before the controls: a slider changes what one sees
         if math.isnan(shown.case.certified):
             said = "Another answer was found inside the claim" if shown.case.broken else "No break inside the claim"
             st.badge(f"{said}; the proof follows", icon=":material/hourglass:", color="gray")
         else:
             said, icon, colour = falsehoods_words.STATES[shown.case.state]
             st.badge(said, icon=icon, color=colour)
+        strip(shown)
+    with chart.container():
         lines(shown)
 
 
 def strip(shown: Shown) -> None:
     """The picture, the changed one and their difference, side by side."""
+    from lipviz import falsehoods_words
+
     case, found = shown.case, shown.case.found
-    words = f"Changed by {found.size:.3g}: {shown.answers[1]}"
+    words = f"Changed by {falsehoods_words.size(found.size)}: {shown.answers[1]}"
     figures = [
         ui_pictures.picture(case.x, f"The picture: {shown.answers[0]}"),
         ui_pictures.picture(found.pixels, words),
@@ -251,6 +253,7 @@ def strip(shown: Shown) -> None:
 def lines(shown: Shown) -> None:
     """The lines of the claim and of the proof, and what happens."""
     from lipviz import figures_false
+    from lipviz.falsehoods_words import size
     from lipviz.pictures import rounded_down
 
     case, found = shown.case, shown.case.found
@@ -260,8 +263,8 @@ def lines(shown: Shown) -> None:
     claimed = min(float(rounded_down(case.claimed)), 1e6)
     certified = min(float(rounded_down(case.certified)), 1e3) if known else None
     figure = figures_false.claim(found.sizes, found.margins, case.margin, claimed, certified, broken, ui.dark())
-    end = f"another answer was found at {found.size:.3g}" if broken is not None else "no other answer was found"
-    alt = f"The claim reaches {claimed:.3g}, the proof {certified or 0:.3g}; {end}."
+    end = f"another answer was found at {size(found.size)}" if broken is not None else "no other answer was found"
+    alt = f"The claim reaches {size(claimed)}, the proof {size(certified or 0.0)}; {end}."
     ui_live.chart(figure, "false" if known else "false_first", alt)
 
 

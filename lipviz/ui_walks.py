@@ -61,7 +61,7 @@ def verdict(answer: "Answer", walk: "Walk", step: int) -> tuple[str, str, str, s
         words = f"{name} says **{now}** instead of {first} inside {radius}. {BUG}."
         return ":material/bug_report:", "red", "Must not be", words
     words = f"{name} says **{now}** instead of {first}; {size:.3f} is outside {radius}."
-    return ":material/heart_broken:", "red", "Broken", words
+    return ":material/heart_broken:", "red", "Answer changed", words
 
 
 def pictures(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
@@ -118,8 +118,8 @@ def csv(answers: Sequence["Answer"], walks: Sequence["Walk"]) -> str:
     return "\n".join([*lines, ""])
 
 
-def notice(rows: Sequence[dict[str, Any]], step: int, way: str) -> str:
-    """What to look at, in the state the page is in."""
+def notice(rows: Sequence[dict[str, Any]], step: int, way: str, seen: str) -> str:
+    """What to look at, in the state the page is in; the pictures are those of the network `seen`."""
     fallen = [literal(row["network"]) for row in rows if row["what it means"].startswith("other")]
     kept = [literal(row["network"]) for row in rows if row["what it means"].startswith("same")]
     if step == 0:
@@ -128,7 +128,8 @@ def notice(rows: Sequence[dict[str, Any]], step: int, way: str) -> str:
         return "This size is inside every certified radius: no change of this size, of any kind, can alter an answer."
     if fallen and kept:
         lost, held = listed(fallen), listed(kept)
-        return f"{lost} changed the answer, {held} did not. Look at {fallen[0]} above: can you see the change?"
+        look = "Look at the picture above" if literal(seen) == fallen[0] else f"Choose {fallen[0]} under *Seen by*"
+        return f"{lost} changed the answer, {held} did not. {look}: can you see the change?"
     if fallen:
         return "Outside the radius nothing is promised, and here the answer changed. Can you see why in the picture?"
     if way == "random noise":

@@ -56,12 +56,13 @@ with st.container(key="ci_verdict"):
 ui_walks.pictures(answers[focus], walks[focus], step, way)
 ui_pictures.stable(answers)
 with ui_page.part("notice"):
-    ui.notice(ui_walks.notice(rows, step, way))
+    ui.notice(ui_walks.notice(rows, step, way, answers[focus].run.name))
 with ui_page.part("chips"):
     ui.try_this(TRY, "ci")
 with ui_page.part("numbers"):
     ui.table(rows, "answers")
-st.caption("Each network is led its own way: towards its own nearest class, along the gradient of its own margin.")
+own = "Each network is led its own way: towards its own nearest class, along the gradient of its own margin."
+st.caption(own if way == "nearest class" else "Networks of one input shape see the same random noise.")
 ui_page.depths(*texts.CERTIFY)
 code = snippets.certify(ui.shown_path(answers[focus].run))
 ui_page.finish(code, "margins.csv", partial(ui_walks.csv, answers, walks))

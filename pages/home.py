@@ -15,8 +15,9 @@ NEXT = {
 
 ui_page.begin("How far can a picture change before the answer does?")
 st.markdown(
-    "**lipviz** shows, trains and certifies 1-Lipschitz neural networks: their output never moves further than their "
-    "input, so every answer comes with a radius within which it is proven not to change."
+    "**lipviz** shows, trains and certifies 1-Lipschitz neural networks: no layer but the last moves two inputs "
+    "further apart, and what the last one adds is counted. So every answer comes with a radius within which it is "
+    "proven not to change."
 )
 answer = None
 with ui.in_words():

@@ -65,7 +65,7 @@ def test_own_photo_breaks_the_plain_network_and_not_the_certified_one(visit):
     settled(page)
     verdict = page.locator(".st-key-ci_verdict").inner_text()
     assert re.search(r"cifar10-best says \w+, as it must: \S+ is inside the certified radius", verdict), verdict
-    assert re.search(r"Broken\s+cifar10-plain says \w+ instead of", verdict), verdict
+    assert re.search(r"Answer changed\s+cifar10-plain says \w+ instead of", verdict), verdict
     assert "Noise of size" in text(page)
     shown = page.evaluate("[...document.querySelectorAll('.js-plotly-plot')][0].data.map(t => [t.name, t.x.length])")
     assert [name for name, _ in shown][-2:] == ["best point of each attempt", "smallest break found"]

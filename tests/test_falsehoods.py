@@ -245,9 +245,9 @@ def made(claimed, certified, size, label=1):
     [
         (1.0, 0.1, 0.5, 1, "broken", "2 times too far"),
         (0.6, 0.1, 0.5, 1, "broken", "20 % too far"),
-        (0.500015, 0.1, 0.5, 1, "broken", "at size 0.5, inside the claimed 0.50001"),
+        (0.500015, 0.1, 0.5, 1, "broken", "at size 0.50000, inside the claimed 0.50001"),
         (0.4, 0.1, 0.5, 1, "open", "proves nothing"),
-        (0.4, 0.1, 0.5, 0, "open", "No counterexample found in 9 steps, up to size 0.5; that proves nothing"),
+        (0.4, 0.1, 0.5, 0, "open", "No counterexample found in 9 steps, up to size 0.500; that proves nothing"),
         (0.1, 0.1, 0.5, 1, "true", "0.100 is certified"),
         (1.0, 0.6, 0.5, 1, "bug", "must not happen"),
         (0.3, 0.6, 0.5, 1, "bug", "must not happen"),

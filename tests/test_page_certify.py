@@ -168,7 +168,7 @@ def test_verdicts_in_every_state(folder):
     assert badges[0] == "Unchanged" and badges[1] == "Certified"
     inside = walk.size < answer.radius
     assert all(badge == "Certified" for badge, i in list(zip(badges, inside, strict=True))[1:] if i)
-    assert {"Holds, not proven", "Broken"} == set(badges[int(inside.sum()) :])
+    assert {"Holds, not proven", "Answer changed"} == set(badges[int(inside.sum()) :])
     walk.label[1] = (walk.label[0] + 1) % 10
     assert ui_walks.verdict(answer, walk, 1)[2] == "Must not be"
     assert "report" in ui_walks.verdict(answer, walk, 1)[3]
