@@ -68,3 +68,21 @@ def test_eps_and_a_range_are_dragged(visit):
     page.get_by_text(f"{len(rows):,} right answers").wait_for()
     page.get_by_role("slider", name="Size eps, in 1/255").press("ArrowRight")
     page.wait_for_function(f"location.search.includes('cr_eps={k + 1}')")
+    # a slider has one line, so all arrows move it
+    page.get_by_role("slider", name="Size eps, in 1/255").press("ArrowUp")
+    page.wait_for_function(f"location.search.includes('cr_eps={k + 2}')")
+
+    # the end of the range, missed by a finger's width; then eps once more where it was sent last
+    page.mouse.move(zero[0] + low * per - 11, zero[1])
+    page.mouse.down()
+    page.mouse.move(zero[0] + low * per - 11 - 20 * per, zero[1], steps=4)
+    page.mouse.up()
+    assert state(page)["range"] == [low - 20, high]
+    settled(page)
+    page.locator("[class*='_try'] button").first.click()
+    page.wait_for_function(f"!location.search.includes('cr_eps={k + 2}')")
+    settled(page)
+    knob, way = page.get_by_role("slider", name="Size eps, in 1/255"), k + 2 - state(page)["k"]
+    for _ in range(abs(way)):
+        knob.press("ArrowRight" if way > 0 else "ArrowLeft")
+    page.wait_for_function(f"location.search.includes('cr_eps={k + 2}')")

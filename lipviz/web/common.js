@@ -108,7 +108,8 @@ function short(value, digits = 4) {
 /**
  * Make a node a thing to drag, with pointer and keyboard.
  * `plane()` gives the plane of now; `move([x, y], event)` is called for every place; `value()` is [x, y] of now, from which
- * the arrow keys step by `step()` (times ten with shift); `end()` is called once when it is let go, also after a key.
+ * the arrow keys step by `step()` (times ten with shift), all four where it moves along one line only; `end()` is called
+ * once when it is let go, also after a key.
  */
 function grip(node, svg, { name, words, plane, value, step, move, end }) {
   set(node, { tabindex: 0, role: "slider", "aria-label": name, "aria-valuetext": words() });
@@ -127,7 +128,8 @@ function grip(node, svg, { name, words, plane, value, step, move, end }) {
     if (!way) return;
     event.preventDefault();
     const [dx, dy] = step(), far = event.shiftKey ? 10 : 1, [x, y] = value();
-    move([x + way[0] * dx * far, y + way[1] * dy * far], event);
+    const along = way[0] || way[1]; // right and up are more
+    move([x + (dy ? way[0] : along) * dx * far, y + (dx ? way[1] : along) * dy * far], event);
     clearTimeout(node.waiting); node.waiting = setTimeout(end, 400); // one message for a row of key strokes
   };
 }

@@ -74,7 +74,7 @@ class ConditionPicture {
   }
   update(component) {
     this.look = component.data.look; this.styles = component.data.styles; this.form = component.data.form;
-    this.send = component.setStateValue;
+    this.send = component.setTriggerValue; // a state that is sent a second time would call nothing
     if (!this.dragged) {
       const { w, t, q, edge } = component.data;
       Object.assign(this, { w: [...w], t: [...t], q, edge });

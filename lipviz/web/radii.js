@@ -6,6 +6,9 @@
 const SHAPES = ["circle", "square", "diamond", "cross"]; // of the runs, in the order of the legend; attacks are triangles
 const SNAP = 2; // of a radius of the literature: eps snaps to it, in 1/255
 
+/** What only a pointer needs: the small handle beside it is the one that a key and a screen reader find. */
+const bare = (node) => set(node, { tabindex: null, role: null, "aria-label": null, "aria-valuetext": null, "aria-hidden": "true" });
+
 class RadiiPicture {
   constructor(root) {
     this.root = root; this.dragged = false; this.brushed = false;
@@ -33,7 +36,8 @@ class RadiiPicture {
     this.stripe = make(pattern, "line", { x1: 0, x2: 0, y1: 0, y2: 7, "stroke-width": 3, "stroke-opacity": 0.35 }, SVG);
   }
   update(component) {
-    this.data = component.data; this.look = component.data.look; this.send = component.setStateValue;
+    this.data = component.data; this.look = component.data.look;
+    this.send = component.setTriggerValue; // a state that is sent a second time would call nothing
     const { eps, top, from, to } = this.data;
     if (!this.dragged) this.k = Math.min(eps, top);
     if (!this.brushed) this.range = [from, to];
@@ -163,7 +167,8 @@ class RadiiPicture {
     for (let k = Math.round(top / 10); k < top; k += Math.round(top / 5)) shape(back, `at ${k}`, "triangle", upper.x(k / 255), +this.y(beyond(sub.stands, k), sub.n), 4.5, { fill: look.palette[4] });
     const between = Array.from({ length: top + 1 }, (_, k) => beyond(sub.stands, k) - beyond(sub.kept, k)), widest = between.indexOf(Math.max(...between));
     const middle = percent(beyond(sub.stands, widest) + beyond(sub.kept, widest), 2 * sub.n), seen = upper.ky * percent(between[widest], sub.n) > 16;
-    label(back, "unknown t", upper.x(Math.min(Math.max(widest, 0.07 * top), 0.9 * top) / 255), upper.y(middle) + 4, seen ? "unknown" : "", look, { "text-anchor": "middle", "font-weight": 600, ...halo });
+    const free = Math.abs(widest - this.k) * upper.kx / 255 > 45; // the line of eps is not drawn over the word
+    label(back, "unknown t", upper.x(Math.min(Math.max(widest, 0.07 * top), 0.9 * top) / 255), upper.y(middle) + 4, seen && free ? "unknown" : "", look, { "text-anchor": "middle", "font-weight": 600, ...halo });
   }
   /** A histogram as an outline, cut at the top of its panel; that of the chosen run is filled. */
   steps(key, shares, colour, dash, filled) {
@@ -193,7 +198,7 @@ class RadiiPicture {
     const wide = front.put("line", "eps wide", { x1: x, x2: x, y1: upper.top, y2: upper.top + upper.height, stroke: look.text, "stroke-opacity": 0, "stroke-width": 22 });
     const knob = front.put("circle", "knob", { cx: x, cy: this.gap, r: 9.5, fill: look.palette[0], stroke: look.paper, "stroke-width": 2 });
     if (this.knob !== knob) {
-      grip(wide, this.svg, handle); set(wide, { tabindex: null, role: null, "aria-label": null, "aria-valuetext": null, "aria-hidden": "true" });
+      grip(wide, this.svg, handle); bare(wide);
       grip(knob, this.svg, handle);
       this.knob = knob;
     }
@@ -227,8 +232,11 @@ class RadiiPicture {
       };
     }
     ["from", "to"].forEach((name, i) => {
+      const handle = { name: `Radii ${name}, in 1/255`, words: () => `${this.range[i]}/255`, plane: () => this.lower, value: () => [this.range[i] / 255, 0], step: () => [1 / 255, 0], move: ([to]) => set_(i, 255 * to), end: () => this.chosen() };
+      const wide = front.put("rect", `${name} wide`, { x: ends[i] - 14, y: lower.top, width: 28, height: lower.height, fill: look.paper, "fill-opacity": 0 }); // as a finger is
+      if (!wide.onpointerdown) { grip(wide, this.svg, handle); bare(wide); }
       const node = front.put("rect", name, { x: ends[i] - 4, y: lower.top + lower.height / 2 - 13, width: 8, height: 26, rx: 3, fill: look.palette[6], stroke: look.paper, "stroke-width": 1.5 });
-      if (!node.onkeydown) grip(node, this.svg, { name: `Radii ${name}, in 1/255`, words: () => `${this.range[i]}/255`, plane: () => this.lower, value: () => [this.range[i] / 255, 0], step: () => [1 / 255, 0], move: ([to]) => set_(i, 255 * to), end: () => this.chosen() });
+      if (!node.onkeydown) grip(node, this.svg, handle);
       set(node, { "aria-valuenow": this.range[i], "aria-valuemin": 0, "aria-valuemax": data.reach, "aria-valuetext": `${this.range[i]}/255` });
     });
   }
