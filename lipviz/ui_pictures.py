@@ -154,7 +154,7 @@ def verdict(radius: float) -> None:
     if radius >= 36 / 255:  # the smallest size at which the literature compares
         st.badge(f"Certified to {rounded_down(radius)}", icon=":material/verified:", color="green")
     elif radius > 0:
-        st.badge(f"Certified only to {rounded_down(radius)}", icon=":material/warning:", color="orange")
+        st.badge(f"Only to {rounded_down(radius)}", icon=":material/warning:", color="orange")
     else:
         st.badge("Not certified: radius 0", icon=":material/block:", color="red")
 

@@ -18,7 +18,6 @@ WAYS = ("nearest class", "random noise")
 
 def controls(answers: Sequence["Answer"]) -> tuple[str, int, int]:
     """Which way out, which of `STEPS` on it, and through the eyes of which network."""
-    way = st.segmented_control("Towards", WAYS, default=WAYS[0], required=True, key="ci_way", bind="query-params")
     eps = st.select_slider(
         "Size of the change (l2 norm, pixels in [0, 1], before clipping)",
         STEPS,
@@ -28,8 +27,11 @@ def controls(answers: Sequence["Answer"]) -> tuple[str, int, int]:
         bind="query-params",
     )
     shown = (names := [answer.run.name for answer in answers])[0]
-    if len(names) > 1:
-        shown = st.segmented_control("Seen by", names, default=shown, required=True, key="ci_seen", bind="query-params")
+    one: dict[str, Any] = {"required": True, "bind": "query-params"}
+    with st.container(horizontal=True):
+        way = st.segmented_control("Towards", WAYS, default=WAYS[0], key="ci_way", width="content", **one)
+        if len(names) > 1:
+            shown = st.segmented_control("Seen by", names, default=shown, key="ci_seen", width="content", **one)
     return way, STEPS.index(eps), names.index(shown)
 
 
@@ -70,13 +72,15 @@ def pictures(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
 
     point, after, size = best(answer), walk.pixels[step], float(walk.size[step])
     label = int(walk.label[step])
+    place = st.container()
     words = f"Show the smallest break found, {size_of(point.size)}" if point else "No break found yet"
     broken = st.toggle(words, key="ci_break", disabled=point is None) and point
     if point and broken:
         after, size, label = point.pixels, point.size, point.label
     noise = ui_pictures.noise(answer, size) if size > 0 and (broken or way == "nearest class") else None
     shown = f"{size:.3f}" if size >= 0.01 else size_of(size)
-    ui_pictures.compare(answer, after, shown, class_name(answer.run, label), noise)
+    with place:
+        ui_pictures.compare(answer, after, shown, class_name(answer.run, label), noise)
 
 
 def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> list[dict[str, Any]]:

@@ -40,20 +40,22 @@ if not answers:
 with right:
     line = st.container()
     way, step, focus = ui_walks.controls(answers)
+    changed = st.container()  # beside the slider that changes it
     walks = [ui_pictures.walk(answer, way) for answer in answers]
     ui_tries.press(answers, answers[focus])
     with line:
         ui_walks.proof(answers[focus], walks[focus], step, way)
+    with changed:
+        ui_walks.pictures(answers[focus], walks[focus], step, way)
 batch = st.container()
 
-st.subheader("The picture changed")
+st.subheader("What they answer to the changed picture")
 rows = ui_walks.changes(answers, walks, step)
 with st.container(key="ci_verdict"):
     ui_walks.verdicts(answers, walks, step)
     st.markdown(ui_tries.comparison(answers))
     ui_tries.go_there(answers)
     ui_tries.report(answers)
-ui_walks.pictures(answers[focus], walks[focus], step, way)
 ui_pictures.stable(answers)
 with ui_page.part("notice"):
     ui.notice(ui_walks.notice(rows, step, way, answers[focus].run.name))

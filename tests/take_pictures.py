@@ -100,6 +100,7 @@ def _settled(page: Page) -> None:
     page.locator("h1").first.wait_for(timeout=60_000)
     page.wait_for_timeout(1500)
     page.locator("[data-testid='stApp'][data-test-script-state='notRunning']").wait_for(timeout=60_000)
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)
     page.wait_for_timeout(1500)
 
 
