@@ -2,7 +2,8 @@
 
 A run folder holds no images. They are looked for where the run was trained from, in LIPVIZ_DATA, and among the
 downloads; nothing is downloaded for it. A place is taken only where its classes, the number of its test images and all
-their labels are those of the run's certificates: images in another order would be wrong images.
+their labels are those of the run's certificates, and the network answers to some of them as it did: another copy of a
+data set may have other pixels, or another order within a class.
 """
 
 import os
@@ -12,11 +13,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int, UInt8
 
 from lipviz import archives, data, downloads
 from lipviz.images import fit, open_picture
-from lipviz.runs import Certificates, Run
+from lipviz.runs import Certificates, Run, RunError
+
+ASKED = 8  # images that the network answers again
 
 Pixels = UInt8[np.ndarray, "c h w"]
 Part = tuple[tuple[str, ...], Int[np.ndarray, " n"], Callable[[int], Pixels]]  # classes, labels, index -> pixels
@@ -56,7 +60,7 @@ def find(run: Run, found: Certificates, hidden: Path | None = None) -> Gallery:
         except (ValueError, OSError) as error:
             faults.append(f"{origin} cannot be used: {error}")
             continue
-        if fault := _unfit(run, found, classes, labels):
+        if fault := _unfit(run, found, classes, labels) or _answered(run, found, pixels):
             faults.append(f"{origin} does not fit {run.name}: {fault}.")
             continue
         return Gallery(origin, pixels)
@@ -83,7 +87,8 @@ def _wanted(run: Run, hidden: Path | None) -> str:
     what = f"There are no images of {name} at hand"
     if hidden and _source(run).is_relative_to(hidden):
         what = f"The images of {name} were sent by a visitor, and are not shown to others"
-    more = f", or fetch them with lipviz.data.load({name!r})" * (name in data.DOWNLOADS)
+    lacks = name in data.DOWNLOADS and not downloads.kept(name)
+    more = f", or fetch them with lipviz.data.load({name!r})" * lacks
     return f"{what}: put their folder, with train and test, at {name} below the folder that LIPVIZ_DATA names{more}."
 
 
@@ -94,6 +99,21 @@ def _unfit(run: Run, found: Certificates, classes: tuple[str, ...], labels: Int[
     if len(labels) != len(found.index) or not np.array_equal(np.sort(found.index), np.arange(len(labels))):
         return f"it has {len(labels):,} test images, the run {len(found.index):,}"
     return "" if np.array_equal(labels[found.index], found.label) else "its labels come in another order"
+
+
+def _answered(run: Run, found: Certificates, pixels: Callable[[int], Pixels]) -> str:
+    """Why its answers to a few of them say that these are not its images; "" where they are, or it has no weights."""
+    rows = np.unique(np.linspace(0, len(found.index) - 1, ASKED).astype(int))
+    try:
+        model = run.model
+    except RunError:
+        return ""
+    x = np.stack([pixels(int(i)) for i in found.index[rows]])
+    with torch.no_grad():
+        top = model(data.as_float(torch.from_numpy(x))).topk(2)
+    margin = (top.values[:, 0] - top.values[:, 1]).numpy()
+    same = np.array_equal(top.indices[:, 0].numpy(), found.prediction[rows])
+    return "" if same and np.allclose(margin, found.margin[rows], rtol=1e-3, atol=1e-3) else "its pixels are others"
 
 
 def _source(run: Run) -> Path:
@@ -115,6 +135,7 @@ def _places(run: Run, hidden: Path | None) -> Iterator[tuple[str, Callable[[], P
             yield f"The folder {below} of LIPVIZ_DATA", partial(_folder, run, path)
     if name in data.DOWNLOADS and downloads.kept(name):
         yield f"The download of {name}", partial(_download, name)
+        yield f"The download of {name}, sorted by class,", partial(_download, name, True)  # as in folders of classes
 
 
 def _digits(run: Run) -> Part:
@@ -123,9 +144,10 @@ def _digits(run: Run) -> Part:
     return digits.classes, digits.y_test.numpy(), lambda i: x[i]
 
 
-def _download(name: str) -> Part:
+def _download(name: str, by_class: bool = False) -> Part:
     (x, y), classes = downloads.test_part(name)
-    return classes, y, lambda i: x[i]
+    order = np.argsort(y, kind="stable") if by_class else np.arange(len(y))
+    return classes, y[order], lambda i: x[order[i]]
 
 
 def _folder(run: Run, path: Path) -> Part:

@@ -48,7 +48,11 @@ if shown:
     for note in ui_radii.notes(chosen):
         st.caption(ui.literal(note))
     if images is not None:
-        st.caption(ui.literal(f"Images: {images.origin}, checked against the number, the classes and all labels."))
+        st.caption(
+            ui.literal(
+                f"Images: {images.origin}, checked against the number, the classes, all labels and some answers."
+            )
+        )
 else:
     st.info("Choose a run that has certificates.")
 ui_page.depths(radii_words.IN_WORDS, radii_words.WITH_MATHEMATICS)

@@ -200,3 +200,39 @@ def test_digits_come_with_scikit_learn(tiny_run):
     found = gallery.find(tiny_run, tiny_run.certificates)
     digits = data.digits(tiny_run.config["recipe"]["seed"])
     assert np.array_equal(found.pixels(17), digits.x_test[17].numpy())
+
+
+def test_images_of_another_copy_are_refused(image_data, tmp_path):
+    """Right classes, number and labels, but upside down or a little brighter."""
+    run = runs.load(CHECKPOINTS / NAMES[0])
+    assert not gallery._answered(run, run.certificates, gallery.find(run, run.certificates).pixels)
+    pixels = gallery.find(run, run.certificates).pixels
+    assert gallery._answered(run, run.certificates, lambda i: pixels(i)[:, ::-1].copy())
+    assert gallery._answered(run, run.certificates, lambda i: np.minimum(pixels(i), 252) + np.uint8(3))
+    (tmp_path / NAMES[0]).mkdir()
+    for file in ("run.json", "certificates.csv"):
+        shutil.copy(run.folder / file, tmp_path / NAMES[0] / file)
+    bare = runs.load(tmp_path / NAMES[0])
+    assert not gallery._answered(bare, run.certificates, pixels), "no weights, no answers to compare"
+
+
+def test_other_answers_are_a_reason_to_refuse(tmp_path, monkeypatch):
+    little(tmp_path, "little")
+    monkeypatch.setenv("LIPVIZ_DATA", str(tmp_path))
+    monkeypatch.setattr(gallery, "_answered", lambda *_: "its pixels are others")
+    run = run_of(tmp_path)
+    with pytest.raises(ValueError, match="does not fit little: its pixels are others"):
+        gallery.find(run, run.certificates)
+
+
+def test_a_download_is_brought_into_the_order_of_class_folders(tmp_path, monkeypatch):
+    """The publishers mix the classes, the folders of a training do not."""
+    monkeypatch.delenv("LIPVIZ_DATA", raising=False)
+    mixed = [100, 0, 110, 10, 120, 20, 130, 30]
+    x = np.broadcast_to(np.array(mixed, np.uint8)[:, None, None, None], (8, 1, 28, 28))
+    y = np.array([int(each >= 100) for each in mixed])
+    monkeypatch.setattr(downloads, "kept", lambda name: tmp_path)
+    monkeypatch.setattr(downloads, "test_part", lambda name: ((x, y), tuple("0123456789")))
+    run = run_of(tmp_path, data__name="mnist", data__source="mnist", data__classes=list("0123456789"))
+    found = gallery.find(run, run.certificates)
+    assert [value(found, i) for i in range(8)] == VALUES and "sorted by class" in found.origin
