@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 MAX_BYTES = 8 * 2**20
 MAX_PIXELS = 16_000_000
+MAX_PHOTO = 64_000_000  # of an ordinary JPEG, as phones take them: it is decoded at a fraction of its size
 LONGEST_SIDE = 512
 EXTENSIONS = ("png", "jpg", "jpeg", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "webp")
 
@@ -72,7 +73,8 @@ def open_picture(source: bytes | str | Path, name: str = "the file") -> Picture:
         larger keeps its exact pixels.
 
     Raises:
-        ImageError: empty, above 8 MB, above 16 million pixels, not one of the formats read here, or broken.
+        ImageError: empty, above 8 MB, above 16 million pixels (64 of an ordinary JPEG), not one of the formats read
+            here, or broken.
     """
     if isinstance(source, bytes):
         raw = source
@@ -184,9 +186,12 @@ def _decode(raw: bytes, name: str) -> Picture:
 
 def _check_header(image: Image.Image, raw: bytes, name: str) -> None:
     """Refuse what would cost too much to decode; no pixel is decoded yet."""
-    if image.width * image.height > MAX_PIXELS:
+    plain = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
+    halved = min(image.size) >= 4 * LONGEST_SIDE  # at least, by `_picture`
+    most = MAX_PHOTO if plain and halved else MAX_PIXELS
+    if image.width * image.height > most:
         raise ImageError(
-            f"{name} has {image.width}×{image.height} pixels, at most {MAX_PIXELS // 10**6} million are read "
+            f"{name} has {image.width}×{image.height} pixels, at most {most // 10**6} million are read "
             "here: choose a smaller picture."
         )
     # Inside JPEG data a byte ff is followed by 00, so that ff da marks the start of a scan.

@@ -33,7 +33,7 @@ SIZES = tuple(step / 255 for step in STEPS)
 def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture"]:
     """A sample, an upload or the camera; returns what makes the picture for a given input shape."""
     from lipviz import samples
-    from lipviz.images import ImageError, open_picture
+    from lipviz.images import ImageError
 
     # not in the address: a link must not ask for the camera
     source = st.segmented_control(
@@ -45,8 +45,8 @@ def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture
             name = st.pills("Sample", samples.names(), default=default, required=True, key=f"{key}_sample", **_QUIET)
         elif source == "Upload":
             picture = _uploaded(key)
-        elif file := st.camera_input("Your picture", key=f"{key}_camera", resolution="480p"):
-            picture = open_picture(file.getvalue(), file.name)
+        else:
+            picture = _photographed(key)
     except ImageError as error:
         st.error(literal(str(error)))
     if source != "Sample":
@@ -57,6 +57,18 @@ def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture
         found = picture
         return lambda shape: found
     return partial(samples.load, name)
+
+
+def _photographed(key: str) -> "Picture | None":
+    """A picture of the camera; raises ImageError."""
+    from lipviz.images import open_picture
+
+    file = st.camera_input("Your picture", key=f"{key}_camera", resolution="480p")
+    st.caption(
+        "Browsers give a camera to pages over https only, or of the same computer. On a phone *Upload* can take a "
+        "photo too."
+    )
+    return open_picture(file.getvalue(), file.name) if file else None
 
 
 def _uploaded(key: str) -> "Picture | None":

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lipviz import images
 from lipviz.images import ImageError, Picture, fit, open_picture
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -297,3 +298,21 @@ def test_fit_takes_any_picture_to_any_shape():
     for shape in ((2, 8, 8), (3, 0, 8)):
         with pytest.raises(ValueError, match="shape must be"):
             fit(picture, shape)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "read"),
+    [((8000, 6000), {}, True), ((9000, 8000), {}, False), ((8000, 6000), {"progressive": True}, False),
+     ((40_000, 1200), {}, False)],
+    ids=["a phone's", "too large", "progressive", "long and thin: decoded in full"],
+)  # fmt: skip
+def test_photos_of_phones_are_read(size, options, read, monkeypatch):
+    photo, decoded = encoded(Image.new("L", size, 128), "JPEG", **options), []
+    monkeypatch.setattr(images, "_STEPS", (lambda image: decoded.append(image.size) or (image, ""), *images._STEPS))
+    if not read:
+        with pytest.raises(ImageError, match=f"{size[0]}×{size[1]} pixels, at most (16|64) million"):
+            open_picture(photo)
+        return
+    picture = open_picture(photo)
+    assert picture.pixels.shape == (384, 512, 3) and (picture.pixels == 128).all()
+    assert decoded[0][0] * decoded[0][1] <= images.MAX_PIXELS / 4
