@@ -162,13 +162,13 @@ def _maps_picture(runs: Sequence["Run"], number: int | None, log: bool) -> None:
 
 
 def numbers(pairs: Sequence[tuple["Run", "History"]], number: int | None, share: float) -> list[tuple[str, str, str]]:
-    """One number a run: the range of the singular values shown."""
-    said = []
+    """One number a run: the range of the singular values, at the point of training that the address names."""
+    said, what = [], "Smallest and largest singular value, rounded, at the point of the training set under *More*."
     for _, h in pairs:
         states = [layer.states[h.index(share)] for layer in h.shown(number)]
         if states:
             low, high = min(s[-1] for s in states), max(s[0] for s in states)
-            said.append((h.name, f"{low:.4f} to {high:.4f}", "Smallest and largest singular value shown, rounded."))
+            said.append((f"{h.name}, at {100 * share:.0f} %", f"{low:.4f} to {high:.4f}", what))
     return said
 
 
