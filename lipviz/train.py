@@ -220,11 +220,16 @@ class Trainer:
                 _, i, name = key.split(".")
                 state.setdefault(int(i), {})[name] = value
         self.step.optimizer.load_state_dict({**self.step.optimizer.state_dict(), "state": state})
+        if len(stored["generator"]) != len(self.generator.get_state()):  # each kind of device draws in its own way
+            here, there = ("a GPU", "cpu") if self.device.type == "cuda" else ("a CPU", "cuda")
+            raise ValueError(f"{self.folder} cannot go on on {here}, it was not begun on one: use --device {there}")
         self.generator.set_state(stored["generator"])
         epoch, self.seconds, *rest = stored["progress"].tolist()
         self.epoch, self.core_seconds = int(epoch), sum(rest)  # older runs did not count the seconds of cores
         before = runs.load(self.folder)
         self.budget = before.config.get("budget")
+        # where the processor lacks bfloat16, it is slower there, but the run stays what it says
+        self.step.precision = before.config.get("precision", self.step.precision)
         if self.compile is not False and before.config.get("hardware") == hardware(self.device):
             self.choice = Choice.from_json(before.config)  # another arithmetic would reach another state
         rows = runs.read_csv(self.folder / "metrics.csv")

@@ -112,6 +112,22 @@ def test_a_run_stopped_before_cores_were_counted_goes_on(tmp_path):
     assert train(stopped.folder, "moons", data=small(), resume=True, device="cpu", show=False).config["epoch"] == 4
 
 
+def test_a_run_goes_on_in_the_precision_it_was_begun_in(tmp_path):
+    stopped = run_until(tmp_path / "cut", 2, KeyboardInterrupt())
+    runs.write_json(stopped.folder / "run.json", {**stopped.config, "precision": "bfloat16"})
+    resumed = train(stopped.folder, "moons", data=small(), resume=True, device="cpu", show=False)
+    assert (stopped.config["precision"], resumed.config["precision"]) == ("float32", "bfloat16")
+
+
+def test_a_run_does_not_go_on_on_another_kind_of_device(tmp_path):
+    """A generator on a GPU has a state of 16 bytes."""
+    stopped = run_until(tmp_path / "cut", 2, KeyboardInterrupt())
+    path = stopped.folder / "resume.safetensors"
+    runs.write_tensors(path, runs.read_tensors(path) | {"generator": torch.zeros(16, dtype=torch.uint8)})
+    with pytest.raises(ValueError, match=r"cannot go on on a CPU, .*: use --device cuda"):
+        train(stopped.folder, "moons", data=small(), resume=True, device="cpu", show=False)
+
+
 def test_resume_survives_a_kill_between_two_files(tmp_path):
     """weights and metrics may be one evaluation ahead of resume.safetensors, which decides."""
     stopped = run_until(tmp_path / "cut", 2, Stop())
