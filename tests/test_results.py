@@ -81,7 +81,7 @@ def test_an_order_turned_round_is_minus_one(tmp_path):
 @pytest.mark.parametrize("n", [3, 6])
 def test_one_swap_changes_the_correlation_by_no_less_and_no_more(n):
     """Every swap of neighbours in one order, against every other order."""
-    here = list(range(n))
+    here = [float(i) for i in range(n)]
     changes = [
         abs(spearman(here, there) - spearman([*here[:i], here[i + 1], here[i], *here[i + 2 :]], there))
         for there in permutations(here)
