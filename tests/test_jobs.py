@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,8 +134,8 @@ def test_command_line_run_is_seen_and_left_alone(root, job):
     run = stored(root, "cli", state="running")
     if job:
         runs.write_json(run.folder / "job.json", {"asked": 0.0, "device": "cpu"})
-    hold = "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print(flush=True)"
-    command = [sys.executable, "-c", f"{hold}; time.sleep(60)", str(run.folder / "train.lock")]
+    hold = "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire()"
+    command = [sys.executable, "-c", f"{hold}; print(flush=True); time.sleep(60)", str(run.folder / "train.lock")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as outside:
         try:
             outside.stdout.readline()
