@@ -13,6 +13,7 @@ stored weights at the given input.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -115,10 +116,12 @@ class Certifier:
     def radius(self, s: Float[Tensor, "b k"], e: Float[Tensor, " b"], label: Tensor) -> Float[Tensor, " b"]:
         """min_j (s_y - s_j - 2 e) / (L ||w_y - w_j||), rounded down and not below 0."""
         gap = s.gather(1, label[:, None]) - s - 2 * e[:, None]
-        distance = math.sqrt(2) if self.distance is None else self.distance[label]
-        r = torch.where(gap > 0, gap / (self.body * distance), 0.0)  # equal rows, and a zero body: 0 / 0
-        r = r.scatter(1, label[:, None], math.inf).amin(1)
-        return (r * (1 - 16 * U)).clamp_min(0)
+        distance = torch.full_like(s, math.sqrt(2)) if self.distance is None else self.distance[label]
+        moves = (distance > 0) & (self.body > 0)  # else equal rows, or a zero body: the gap is the same everywhere
+        slope = (self.body * distance).clamp_min(TINY)  # an upper bound even where the product underflows
+        r = torch.where(moves, (gap / slope).clamp_max(sys.float_info.max), math.inf)
+        r = torch.where(gap > 0, r, 0.0).scatter(1, label[:, None], math.inf).amin(1)
+        return (r * (1 - 16 * U) - TINY).clamp_min(0)  # below TINY rounding is not relative
 
 
 def in_unit(images: Shaped[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -293,10 +296,16 @@ def _spread(vector: Tensor, y: Tensor) -> float:
 
 
 def _pairwise(W: Float[Tensor, "k n"]) -> Float[Tensor, "k k"]:
-    """||w_i - w_j||, rounded up; scaled by the largest entry first, since squares may underflow."""
-    scale = 2.0 ** (math.frexp(float(W.abs().max()))[1] - 1)  # a power of two: dividing by it is exact
-    W = W / scale
-    return (W[:, None] - W[None]).norm(dim=2) * (1 + gamma(W.shape[1] + 8)) * scale
+    """||w_i - w_j||, rounded up, each difference scaled by its largest entry, since squares may underflow."""
+    rows = []
+    for w in W:  # all at once would take k^2 n numbers
+        D = W - w
+        peak = D.abs().amax(1)
+        scale = peak.clamp_min(TINY)
+        size = (D / scale[:, None]).norm(dim=1) * (1 + gamma(W.shape[1] + 9)) * scale
+        size = size.nan_to_num(math.inf, math.inf).clamp_min(TINY)  # NaN: inf / inf, a difference that overflows
+        rows.append(torch.where(peak > 0, size, 0.0))
+    return torch.stack(rows)
 
 
 def _margin(s: Float[Tensor, "b k"], label: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:

@@ -7,6 +7,7 @@ All that is known about it lies in the run folder:
     job.lock    locked by the process as long as it lives: the system frees it, however the process ends
     stop        written by `stop`; the process looks for it, so nobody ever signals a process number
     log.txt     what the process prints
+    train.lock  held by whoever trains in the folder, `lipviz train` and `lipviz zoo` too; not there between trainings
 
 `.training.lock` in the folder of the runs is held by the one that trains.
 """
@@ -121,14 +122,19 @@ def alive(run: runs.Run) -> bool:
     child = _children.get(run.folder.resolve())
     if child and child.poll() is None:
         return True
-    if not (run.folder / "job.json").exists():
-        return _trains_outside(run)
     if not child and run.config["state"] == "queued" and time.time() - _job(run.folder).get("asked", 0.0) < STARTING:
         return True
+    return _held(run.folder / "job.lock") or _held(run.folder / runs.LOCK)
+
+
+def _held(lock: Path) -> bool:
+    """Whether a process holds a lock; a file that may not be opened is left to whom it belongs to."""
+    if not lock.exists():
+        return False
     try:
-        with FileLock(run.folder / "job.lock", timeout=0):
+        with FileLock(lock, timeout=0):
             return False
-    except Timeout:
+    except OSError:  # Timeout is one, too
         return True
 
 
@@ -324,14 +330,6 @@ def _job(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / "job.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-def _trains_outside(run: runs.Run) -> bool:
-    """Whether a run from the command line still trains: its process number belongs to a lipviz command."""
-    try:
-        return b"lipviz" in Path(f"/proc/{int(run.config['pid'])}/cmdline").read_bytes()
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def main(folder: Path) -> int:

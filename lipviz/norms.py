@@ -106,6 +106,8 @@ def _gershgorin_bound(op: Conv, K: Tensor) -> float:
         terms = folded.numel() + A.shape[0] * (2 * folded.shape[-1]) ** 2
         A = A + gamma(terms) * (reach.mT @ reach if side == "in" else reach @ reach.mT)
         q = sdp.perron(A)
+        if not (q > 0).all():  # the quotient bounds the spectral radius for positive q only
+            continue
         best = min(best, float((A @ q / q).max()) * (1 + gamma(4 * len(q) + 8)))
     return math.sqrt(best) * (1 + 4 * U) * scale
 

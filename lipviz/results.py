@@ -15,6 +15,7 @@ from lipviz import autoattack, published, runs
 from lipviz.layers import LAYERS
 from lipviz.protocols import Group, differ, groups
 from lipviz.published import Entry
+from lipviz.radii import wilson
 from lipviz.recipes import Recipe
 from lipviz.runs import MARKS, Run
 from lipviz.standings import Standing, ranks, spearman, standings, unranked
@@ -111,8 +112,9 @@ def _under_attack(found: Sequence[Run]) -> Iterator[str]:
     for protocol, table in tables.items():
         yield from ("", f"{protocol}:", "", *markdown(table))
     if tables:
+        below = "" if wrong else " No less is left than is certified on the same test images."
         yield from ("", "It attacks the answers that are right by the labels; a change counts only after a check in "
-                        "float64. No less is left than is certified on the same test images.")  # fmt: skip
+                        f"float64. In brackets Wilson's 95 % interval for images like these.{below}")  # fmt: skip
     if wrong:
         yield from ("", f"**AutoAttack ended inside a certified radius, which is a bug: {', '.join(wrong)}.**")
     yield from ("", *remarks) if remarks else ()
@@ -122,7 +124,9 @@ def _left(run: Run, outcome: autoattack.Outcome) -> dict[str, str]:
     share = {name: f"{100 * getattr(outcome, name) / outcome.images:.1f}" for name in ("right", "certified", "left")}
     where = autoattack.radius_text(outcome.plan.eps)
     row = {"run": f"`{run.name}`", "test images": str(outcome.images), "clean": share["right"]}
-    row |= {f"certified at {where}": share["certified"], f"under AutoAttack at {where}": share["left"]}
+    low, high = (100 * end for end in wilson(outcome.left, outcome.images))
+    left = f"{share['left']} ({low:.1f} to {high:.1f})"
+    row |= {f"certified at {where}": share["certified"], f"under AutoAttack at {where}": left}
     return row | {"inside a certified radius": str(outcome.inside)}
 
 
@@ -208,8 +212,10 @@ def _compared(group: Group) -> Iterator[str]:
         return
     yield from ("", *markdown(table))
     yield from ("", "Families that differ most in rank:", "", *(far or ["* none: the orders are equal."]))
-    yield from ("", f"With {table[0]['methods']} methods a correlation is coarse: one swap of neighbours changes it by "
-                    f"{_swap(int(table[0]['methods'])):.2f}.")  # fmt: skip
+    for n in sorted({int(row["methods"]) for row in table}, reverse=True):
+        small, large = _swap(n)
+        yield from ("", f"With {n} methods a correlation is coarse: one swap of neighbours in one order changes it by "
+                        f"{small:.2f} where they are neighbours in the other too, by up to {large:.2f}.")  # fmt: skip
     if among := _among(list(mine)):
         yield f"Among themselves the sizes of the comparison correlate between {among[0]:.2f} and {among[1]:.2f} on the"
         yield "families that all of them share with these runs: the order there hangs on the size, too."
@@ -290,9 +296,12 @@ def _order(names: Sequence[str], places: Sequence[float]) -> str:
     return ", ".join(title for _, title in ordered)
 
 
-def _swap(n: int) -> float:
-    """How much one swap of neighbours changes Spearman's correlation of n methods."""
-    return 12 / (n * (n * n - 1))
+def _swap(n: int) -> tuple[float, float]:
+    """How much one swap of neighbours in one order changes Spearman's correlation of n methods: the least, the most.
+
+    1 - 6 sum_i d_i^2 / (n (n^2 - 1)) gains 12 d / (n (n^2 - 1)), d from 1 to n - 1 their places apart there.
+    """
+    return 12 / (n * (n * n - 1)), 12 / (n * (n + 1))
 
 
 def markdown(rows: Sequence[Mapping[str, str]]) -> list[str]:

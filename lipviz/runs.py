@@ -31,6 +31,7 @@ from lipviz.networks import Spec, build
 
 STATES = ("queued", "running", "stopped", "finished", "failed", "interrupted")
 KEYS = ("spec", "data", "recipe", "state")
+LOCK = "train.lock"  # held by whoever trains in the folder, gone afterwards
 MARKS = (36, 72, 108, 255)
 PROTOCOL = ("steps", "restarts", "seed")  # of attacks.npz, beside index and radius; all other arrays are distances
 

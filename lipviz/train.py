@@ -11,7 +11,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
 from importlib import metadata
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
@@ -82,9 +84,8 @@ class Trainer:
         self.epoch, self.seconds, self.core_seconds = 0, 0.0, 0.0
         self.metrics: list[dict[str, float | int]] = []
         self.history: list[dict[str, np.ndarray]] = []
+        self.resume = resume
         folder.mkdir(parents=True, exist_ok=True)
-        if resume:
-            self._restore()
 
     @property
     def steps(self) -> int:
@@ -92,7 +93,17 @@ class Trainer:
         return max(1, len(self.x) // self.recipe.batch)
 
     def run(self, show: bool = True, after: Callable[["Trainer"], None] | None = None) -> runs.Run:
-        """Train to the end and write certificates; Ctrl-C stops with a folder that loads and can be resumed."""
+        """Train to the end and write certificates; Ctrl-C stops with a folder that loads and can be resumed.
+
+        Raises:
+            ValueError: another process trains in this folder, or what is to be resumed does not fit this device.
+        """
+        with alone(self.folder):
+            return self._run(show, after)
+
+    def _run(self, show: bool, after: Callable[["Trainer"], None] | None) -> runs.Run:
+        if self.resume:  # not before the folder is ours: another may have trained on
+            self._restore()
         self._write_config("running")
         try:
             self.prepare()
@@ -220,11 +231,16 @@ class Trainer:
                 _, i, name = key.split(".")
                 state.setdefault(int(i), {})[name] = value
         self.step.optimizer.load_state_dict({**self.step.optimizer.state_dict(), "state": state})
+        if len(stored["generator"]) != len(self.generator.get_state()):  # each kind of device draws in its own way
+            here, there = ("a GPU", "cpu") if self.device.type == "cuda" else ("a CPU", "cuda")
+            raise ValueError(f"{self.folder} cannot go on on {here}, it was not begun on one: use --device {there}")
         self.generator.set_state(stored["generator"])
         epoch, self.seconds, *rest = stored["progress"].tolist()
         self.epoch, self.core_seconds = int(epoch), sum(rest)  # older runs did not count the seconds of cores
         before = runs.load(self.folder)
         self.budget = before.config.get("budget")
+        # where the processor lacks bfloat16, it is slower there, but the run stays what it says
+        self.step.precision = before.config.get("precision", self.step.precision)
         if self.compile is not False and before.config.get("hardware") == hardware(self.device):
             self.choice = Choice.from_json(before.config)  # another arithmetic would reach another state
         rows = runs.read_csv(self.folder / "metrics.csv")
@@ -293,6 +309,26 @@ class Trainer:
         if state == "finished":
             config.pop("pid")
         runs.write_json(self.folder / "run.json", config)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of the one that trains in a folder; a folder that nobody trains in has no such file.
+
+    Raises:
+        ValueError: another process, or another Trainer of this one, holds it.
+    """
+    lock = FileLock(folder / runs.LOCK)
+    try:
+        lock.acquire(timeout=2)  # whoever only looks whether it is held has it for a moment
+    except Timeout:
+        raise ValueError(f"{folder} is being trained already: wait for its end, or give another folder") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # where a file in use cannot be removed it stays, and is free
+            (folder / runs.LOCK).unlink(missing_ok=True)
+        lock.release()
 
 
 def rounded_down(value: float) -> str:

@@ -16,6 +16,8 @@ from lipviz.certify import Certifier
 from lipviz.runs import MARKS, Certificates, Run, RunError
 
 EXACT = 2e-6  # relative: certificates.csv keeps seven digits, rounded down; another machine sums in another order
+ABOVE = 1e-8  # relative, of what would promise more: older runs kept nine digits, rounded to the nearest
+NEAR = 1e-12  # absolute, with it: the rounding of logits, where the margin is small
 TINY = 1e-9  # absolute, of margins and radii
 FLOAT32 = 1e-6  # absolute, of radii in attacks.npz: it may be of pixels that were rounded to float32
 
@@ -58,7 +60,7 @@ def _bound(run: Run, certifier: Certifier) -> Finding:
     said, now = run.config.get("results", {}).get("bound"), certifier.bound.value
     if not isinstance(said, int | float):
         return Finding(False, "run.json holds no Lipschitz bound.")
-    agrees = bool(np.isclose(now, said, rtol=EXACT, atol=0))
+    agrees = now * (1 - ABOVE) <= said <= now * (1 + EXACT)  # a smaller bound promises more
     how = "as run.json says" if agrees else f"not {said:.9g} as run.json says"
     return Finding(agrees, f"The weights have the Lipschitz bound {now:.9g}, {how}.")
 
@@ -106,18 +108,23 @@ def recomputed(
 ) -> list[Finding]:
     """certificates.csv against certificates that are computed now, of the test inputs `x` at the places `index`."""
     now = certifier(x)
+    radius = now.radius.numpy()
+    larger = rows.radius[index] > radius * (1 + ABOVE) + NEAR
     wrong = {
         "label": rows.label[index] != label,
         "answer": rows.prediction[index] != now.label.numpy(),
         "margin": ~_close(rows.margin[index], now.margin.numpy()),
-        "radius": ~_close(rows.radius[index], now.radius.numpy()),
+        "radius": ~_close(rows.radius[index], radius) & ~larger,
+        "larger radius": larger,
     }
     again = f"Computed again for {len(index):,} of {len(rows.index):,} test inputs:"
     changed = [name for name, each in wrong.items() if each.any()]
     if not changed:
         return [Finding(True, f"{again} labels, answers, margins and radii are those of certificates.csv.")]
     where = {name: f"{wrong[name].sum():,}, first at {index[wrong[name]][0]}" for name in changed}
-    return [Finding(False, f"{again} another {name} than in certificates.csv for {where[name]}.") for name in changed]
+    said = {name: f"another {name} than in certificates.csv" for name in changed}
+    said["larger radius"] = "certificates.csv has a larger radius, which is not certified,"
+    return [Finding(False, f"{again} {said[name]} for {where[name]}.") for name in changed]
 
 
 def _close(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"]) -> np.ndarray:
@@ -141,8 +148,23 @@ def _attacked(run: Run, rows: Certificates) -> Iterator[Finding]:
             holds = not outcome.inside and outcome.left >= outcome.certified
             left = f"{outcome.left:,} of {outcome.images:,} images right"
             said = f"AutoAttack left {left}, {outcome.certified:,} are certified"
+            if not _counted(outcome, rows):
+                other = f"{autoattack.FILE} counts other right or certified answers than certificates.csv"
+                yield Finding(False, f"{other}: attack again.")
             yield Finding(holds, f"{said}{'' if holds else ': it ended inside a certified radius, which is a bug'}.")
     except RunError as error:
         yield Finding(False, f"{error}.")
     except IndexError:
         yield Finding(False, "attacks.npz names test inputs that certificates.csv does not have: attack again.")
+
+
+def _counted(outcome: autoattack.Outcome, rows: Certificates) -> bool:
+    """Whether the images, right and certified answers of AutoAttack are those of certificates.csv.
+
+    It counts radii before they are rounded down, so one within EXACT of eps may stand on either side.
+    """
+    count, eps = len(rows.index), outcome.plan.eps
+    index = np.unique(np.linspace(0, count - 1, outcome.images).astype(int))  # as `images_of` takes them
+    right, radius = rows.correct[index], rows.radius[index]
+    low, high = int((right & (radius > eps)).sum()), int((right & (radius * (1 + EXACT) > eps)).sum())
+    return (outcome.images, outcome.right) == (len(index), int(right.sum())) and low <= outcome.certified <= high

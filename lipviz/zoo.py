@@ -12,9 +12,10 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -174,7 +175,7 @@ def train(
     if before and before.config["state"] == "finished":
         return before
     origin = Path(data) / entry.source
-    loaded = _load(origin)
+    loaded = _load(origin, seed)
     loaded = replace(loaded, notes=(*entry.notes, *loaded.notes))
     if before and (folder / "resume.safetensors").exists():
         return Trainer(
@@ -189,9 +190,9 @@ def train(
 
 
 @lru_cache(maxsize=1)
-def _load(source: Path) -> datasets.Data:
+def _load(source: Path, seed: int) -> datasets.Data:
     """Runs of one data set follow each other, and decoding its images takes as long as an epoch of training."""
-    return datasets.load(source)
+    return datasets.load(source, seed=seed)
 
 
 def _same(run: runs.Run, entry: Entry, seed: int) -> None:
@@ -231,7 +232,7 @@ def attempt(
 
     The test set is not looked at. Returns a row of numbers: the accuracies are in percent of the held-out images.
     """
-    loaded = _load(Path(data) / entry.source)
+    loaded = _load(Path(data) / entry.source, seed)
     spec, recipe = entry.network(loaded), Recipe(**{**entry.recipe, "seed": seed})
     epochs, choice = entry.recipe.get("epochs"), None
     if epochs is None:
@@ -276,21 +277,29 @@ def train_all(
     """Train every run that is not finished yet, `workers` at a time with an equal share of the threads; yields each.
 
     On a GPU one at a time, whatever `workers` is: two would share it, and the budget is in seconds of the clock.
-    A run that fails ends all: what is finished stays, and the same call goes on from there.
+    A run that fails ends all: those beside it are trained to their end, none is begun any more. What is finished stays,
+    and the same call goes on from there.
     """
     workers = 1 if device == "cuda" else workers
     threads = max(1, torch.get_num_threads() // workers)
-    asked = [(entry, data, out, device, seed, compile) for seed in seeds for entry in entries]
-    with ProcessPoolExecutor(workers, get_context("spawn"), begin_worker, (threads,)) as pool:
-        try:
-            waiting = {pool.submit(train, *each): each[0].name for each in asked}
-            for done in as_completed(waiting):
+    asked = iter([(entry, data, out, device, seed, compile) for seed in seeds for entry in entries])
+    # no `with`: leaving it would train what is submitted and has not begun, even after a failure
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), begin_worker, (threads,))
+    running: dict[Future[runs.Run], str] = {}
+    try:
+        while True:
+            for each in islice(asked, workers - len(running)):
+                running[pool.submit(train, *each)] = each[0].name
+            if not running:
+                return
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(done)
                 try:
                     yield done.result()
                 except ValueError as error:
-                    raise ValueError(f"{waiting[done]}: {error}") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+                    raise ValueError(f"{name}: {error}") from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def begin_worker(threads: int) -> None:

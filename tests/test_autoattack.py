@@ -120,14 +120,19 @@ def test_the_outcome_is_kept_and_stands_in_the_results(tmp_path):
     first, second = [table for table in tables(page) if "inside a certified radius" in table[0]]
     assert first[0] == ["run", "test images", "clean", "certified at 36/255", "under AutoAttack at 36/255",
                         "inside a certified radius"]  # fmt: skip
-    assert first[2:] == [["`a`", "200", "55.0", "30.0", "40.0", "0"]]
-    assert second[2:] == [["`b`", "100", "50.0", "40.0", "30.0", "11"]] and "certified at 0.5" in second[0]
+    assert first[2:] == [["`a`", "200", "55.0", "30.0", "40.0 (33.5 to 46.9)", "0"]]
+    assert (
+        second[2:] == [["`b`", "100", "50.0", "40.0", "30.0 (21.9 to 39.6)", "11"]] and "certified at 0.5" in second[0]
+    )
     assert "AutoAttack (standard; 100 steps, 5,000 queries, seed 0) at 36/255, l2, in [0, 1], by pyautoattack" in page
     assert "AutoAttack (not the standard protocol, only apgd-ce + apgd-t; 20 steps, seed 0) at 0.5" in page
     assert "**AutoAttack ended inside a certified radius, which is a bug: b.**" in page
+    assert "No less is left" not in page, "less is left of b"
     assert "* c: autoattack.json: not a file of `lipviz attack --auto`: run it again" in page
     assert "* a: the package says: there are 3 points with zero gradient!" in page and str(tmp_path) not in page
-    for name in "abc":
+    (tmp_path / "b" / FILE).unlink()
+    assert "No less is left than is certified" in results.generate(tmp_path)
+    for name in "ac":
         (tmp_path / name / FILE).unlink()
     assert "AutoAttack" not in results.generate(tmp_path)
 

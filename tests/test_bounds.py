@@ -275,6 +275,15 @@ def test_norm_bound_is_tight_where_many_matrices_are_close():
     assert true * (1 - 1e-15) <= norm_bound(F) <= true * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("q", [(1.0, -1e-9), (1.0, 0.0), (math.nan, 1.0)], ids=str)
+def test_a_vector_that_is_not_positive_proves_nothing(q, monkeypatch):
+    """(A q)_i / q_i bounds the norm for q > 0 only: elsewhere the other methods give the bound."""
+    conv = nn.Conv2d(2, 2, 3, padding=1, bias=False).double().requires_grad_(False)
+    monkeypatch.setattr("lipviz.norms.sdp.perron", lambda A: torch.tensor(q, dtype=torch.float64))
+    found, true = bound(conv, (2, 6, 6)), norm(conv, (2, 6, 6))
+    assert true <= found.value <= true * (1 + 1e-6) and "gershgorin" not in found.layers[0].method
+
+
 @pytest.mark.parametrize("mode", ["zeros", "circular"])
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
 def test_a_series_is_bounded_by_the_norm_of_its_kernel(mode, scale):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from fractions import Fraction
 
 import pytest
@@ -10,7 +11,7 @@ from cases import network, perturb
 from torch import nn
 
 from lipviz.bounds import bound_layer
-from lipviz.certify import Certifier, absolute_norm, certified_accuracy, certify, rounding
+from lipviz.certify import Certifier, _pairwise, absolute_norm, certified_accuracy, certify, rounding
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import Center, Pool, UnitRows
 from lipviz.layers import LAYERS, conv2d, conv_transpose2d, explicit
@@ -356,3 +357,40 @@ def test_numbers_that_underflow_certify_nothing_wrong(name):
     layers, x = UNDERFLOW[name]
     found = certify(chain(*layers), torch.tensor([x], dtype=torch.float64))
     assert found.label[0] == 0 or found.radius[0] == 0
+
+
+BEYOND = 1e-170  # its square underflows
+SMALL = {
+    "rows that differ by little": ([([[1.0, 0.0], [1.0, BEYOND]], [1e-10, 0.0])], 1e-10 / BEYOND),
+    "rows and a body": ([([[1e-165]],), ([[0.0], [1e-165]], [1e-300, 0.0])], 1e30),
+    "numbers below the normal ones": ([([[0.0], [5e-324]], [1e-300, 0.0])], 1e-300 / 5e-324),
+    "a radius below them": ([([[0.0], [1e20]], [3e-302, 0.0])], Fraction(3e-302) / Fraction(1e20)),
+    "a radius above all": ([([[0.0], [1e-300]], [1e10, 0.0])], Fraction(10) ** 310),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_radius_stays_below_the_true_one_where_slopes_underflow(name):
+    layers, truth = SMALL[name]
+    model = chain(*layers)
+    found = certify(model, torch.zeros(1, model[0].in_features, dtype=torch.float64))
+    assert found.label[0] == 0 and math.isfinite(found.radius[0])
+    assert Fraction(float(found.radius[0])) <= Fraction(truth)
+
+
+def test_differences_are_bounded_row_by_row():
+    """Against exact rationals over the whole range of doubles; infinite only where the distance has no double."""
+    W = torch.tensor([[1e308, 0.0], [-1e308, 0.0], [1e300, 1.0], [3e-324, 0.0], [0.0, 1e-170]], dtype=torch.float64)
+    found = _pairwise(W)
+    for i, j in itertools.product(range(len(W)), repeat=2):
+        square = sum((Fraction(float(a)) - Fraction(float(b))) ** 2 for a, b in zip(W[i], W[j], strict=True))
+        bound = float(found[i, j])
+        assert bound == math.inf or Fraction(bound) ** 2 >= square
+        assert (bound == 0) == (i == j) and (bound == math.inf) == (square > Fraction(sys.float_info.max) ** 2)
+
+
+def test_a_constant_network_is_certified_everywhere():
+    """A zero body, and equal rows with another bias."""
+    for layers in ([([[0.0]],), ([[1.0], [-1.0]], [1.0, 0.0])], [([[2.0], [2.0]], [1.0, 0.0])]):
+        found = certify(chain(*layers), torch.zeros(1, 1, dtype=torch.float64))
+        assert found.radius.tolist() == [math.inf]

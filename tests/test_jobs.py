@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,22 +128,29 @@ def test_nonsense_process_number(root, pid):
     assert jobs.state(stored(root, "odd", state="queued", pid=pid)) == "interrupted"
 
 
-def test_command_line_run_is_seen_and_left_alone(root):
-    command = [sys.executable, "-c", "import time; time.sleep(60)", "lipviz", "train"]
-    outside = subprocess.Popen(command)
-    try:
-        deadline = time.monotonic() + 10  # the system may show an empty command line for a moment after the start
-        while b"lipviz" not in Path(f"/proc/{outside.pid}/cmdline").read_bytes() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        run = stored(root, "cli", state="running", pid=outside.pid)
-        assert jobs.state(run) == "running"
-        with pytest.raises(ValueError, match="command line"):
-            jobs.stop(run)
-        with pytest.raises(ValueError, match="still runs"):
-            jobs.delete(root, run)
-    finally:
-        outside.kill()
-        outside.wait(20)
+@pytest.mark.parametrize("job", [False, True], ids=["command line", "a job resumed there"])
+def test_command_line_run_is_seen_and_left_alone(root, job):
+    """Whatever its command line is: a worker of the zoo has no word of lipviz in it."""
+    run = stored(root, "cli", state="running")
+    if job:
+        runs.write_json(run.folder / "job.json", {"asked": 0.0, "device": "cpu"})
+    hold = "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire()"
+    command = [sys.executable, "-c", f"{hold}; print(flush=True); time.sleep(60)", str(run.folder / "train.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as outside:
+        try:
+            outside.stdout.readline()
+            assert jobs.state(run) == "running"
+            if not job:
+                with pytest.raises(ValueError, match="command line"):
+                    jobs.stop(run)
+            with pytest.raises(ValueError, match="is running: only"):
+                jobs.resume(run)
+            with pytest.raises(ValueError, match="still runs"):
+                jobs.delete(root, run)
+        finally:
+            outside.kill()
+            outside.wait(20)
+    assert (run.folder / "train.lock").exists() and jobs.state(run) == "interrupted", "a killed one lets go"
 
 
 def test_only_runs_of_this_folder_are_deleted(root, monkeypatch):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,20 @@ def test_an_order_turned_round_is_minus_one(tmp_path):
     there = {e.row: e.certified_36 for e in results.comparison("XS")}
     assert table[2][0] == "XS" and sorted(names, key=there.get)[-1] == "cpl"
     assert table[2][2] == f"{spearman([0.4, 0.3, 0.2, 0.1], [there[n] for n in names]):.2f}"
+    assert "With 4 methods a correlation is coarse" in results.generate(tmp_path)
     assert float(table[2][2]) < -0.5 and table[2][4].startswith("AOL, Cayley")
+
+
+@pytest.mark.parametrize("n", [3, 6])
+def test_one_swap_changes_the_correlation_by_no_less_and_no_more(n):
+    """Every swap of neighbours in one order, against every other order."""
+    here = [float(i) for i in range(n)]
+    changes = [
+        abs(spearman(here, there) - spearman([*here[:i], here[i + 1], here[i], *here[i + 2 :]], there))
+        for there in permutations(here)
+        for i in range(n - 1)
+    ]
+    assert results._swap(n) == pytest.approx((min(changes), max(changes)))
 
 
 def test_the_order_is_held_against_the_epochs_that_fitted(tmp_path):

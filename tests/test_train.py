@@ -15,7 +15,7 @@ import torch
 from lipviz import data, runs
 from lipviz.layers import LAYERS
 from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate, offset_cross_entropy
-from lipviz.train import Trainer, revision, train
+from lipviz.train import Trainer, alone, revision, train
 
 RECIPE = Recipe(epochs=4, batch=64, held_out=0.2)
 
@@ -110,6 +110,38 @@ def test_a_run_stopped_before_cores_were_counted_goes_on(tmp_path):
     stored = runs.read_tensors(path)
     runs.write_tensors(path, {**stored, "progress": stored["progress"][:2]})
     assert train(stopped.folder, "moons", data=small(), resume=True, device="cpu", show=False).config["epoch"] == 4
+
+
+def test_a_run_goes_on_in_the_precision_it_was_begun_in(tmp_path):
+    stopped = run_until(tmp_path / "cut", 2, KeyboardInterrupt())
+    runs.write_json(stopped.folder / "run.json", {**stopped.config, "precision": "bfloat16"})
+    resumed = train(stopped.folder, "moons", data=small(), resume=True, device="cpu", show=False)
+    assert (stopped.config["precision"], resumed.config["precision"]) == ("float32", "bfloat16")
+
+
+def test_a_run_does_not_go_on_on_another_kind_of_device(tmp_path):
+    """A generator on a GPU has a state of 16 bytes."""
+    stopped = run_until(tmp_path / "cut", 2, KeyboardInterrupt())
+    path = stopped.folder / "resume.safetensors"
+    runs.write_tensors(path, runs.read_tensors(path) | {"generator": torch.zeros(16, dtype=torch.uint8)})
+    with pytest.raises(ValueError, match=r"cannot go on on a CPU, .*: use --device cuda"):
+        train(stopped.folder, "moons", data=small(), resume=True, device="cpu", show=False)
+
+
+def test_a_folder_is_trained_in_by_one(tmp_path):
+    """The second one, be it new or resumed, changes no byte; afterwards no lock is left."""
+    stopped = run_until(tmp_path / "cut", 2, KeyboardInterrupt())
+    assert not (stopped.folder / "train.lock").exists()
+    before = {path.name: path.read_bytes() for path in stopped.folder.iterdir()}
+    with alone(stopped.folder):
+        for resume in (True, False):
+            with pytest.raises(ValueError, match=r"cut is being trained already: wait for its end, or"):
+                train(stopped.folder, "moons", "aol", data=small(), recipe=RECIPE, resume=resume, device="cpu",
+                      show=False)  # fmt: skip
+        (stopped.folder / "train.lock").unlink()
+        assert before == {path.name: path.read_bytes() for path in stopped.folder.iterdir()}
+    finished = train(stopped.folder, "moons", data=small(), resume=True, device="cpu", show=False)
+    assert finished.config["state"] == "finished" and not (stopped.folder / "train.lock").exists()
 
 
 def test_resume_survives_a_kill_between_two_files(tmp_path):

@@ -20,8 +20,18 @@ def run(tiny_run, tmp_path):
     index = np.arange(0, 300, 50)
     radius = tiny_run.certificates.radius[index]
     np.savez(folder / "attacks.npz", index=index, radius=radius, steps=1, restarts=0, seed=0, DDN=1.1 * radius + 1e-3)
-    runs.write_json(folder / FILE, asdict(Outcome(Plan(), "p", 10, 8, 4, 2, 0)))
-    return runs.load(folder)
+    run = runs.load(folder)
+    right, certified = counts(run)
+    runs.write_json(folder / FILE, asdict(Outcome(Plan(), "p", 10, right, certified, right - certified, 0)))
+    return run
+
+
+def counts(run):
+    """Right and certified answers among ten evenly spaced test images, one by one."""
+    rows, eps = run.certificates, Plan().eps
+    index = [int(i * (len(rows.index) - 1) / 9) for i in range(10)]
+    right = [i for i in index if rows.label[i] == rows.prediction[i]]
+    return len(right), sum(bool(rows.radius[i] > eps) for i in right)
 
 
 def test_a_folder_as_it_was_written_agrees(run, capsys):
@@ -32,7 +42,7 @@ def test_a_folder_as_it_was_written_agrees(run, capsys):
         "Computed again for 30 of",
         "as run.json says",
         "none ended inside",
-        "AutoAttack left 6 of 10 images",
+        f"AutoAttack left {counts(run)[1]} of 10 images",
     ):
         assert words in said
     assert main(["verify", str(run.folder)]) == 0 and "--data" in capsys.readouterr().out
@@ -62,17 +72,20 @@ def weights(folder):
     runs.write_tensors(folder / "weights.safetensors", tensors | {name: tensors[name].roll(1, 0)})
 
 
-def auto(folder):
-    runs.write_json(folder / FILE, asdict(Outcome(Plan(), "p", 10, 8, 4, 2, 1)))
+def auto(folder, **changes):
+    written = json.loads((folder / FILE).read_text())
+    runs.write_json(folder / FILE, written | {k: change(written[k]) for k, change in changes.items()})
 
 
 @pytest.mark.parametrize("change,words", [
-    (lambda f: csv(f, "radius", lambda r: float(r) + 1e-6), "another radius than in certificates.csv for 1, first"),
+    (lambda f: csv(f, "radius", lambda r: float(r) - 1e-6), "another radius than in certificates.csv for 1, first"),
+    (lambda f: csv(f, "radius", lambda r: float(r) * (1 + 5e-7)), "a larger radius, which is not certified, for 1"),
     (lambda f: csv(f, "prediction", lambda p: (int(p) + 1) % 10), "another answer"),
     (lambda f: csv(f, "label", lambda p: (int(p) + 1) % 10), "another label"),
     (lambda f: csv(f, "margin", lambda m: float(m) + 1e-3), "another margin"),
     (weights, "another margin"),
     (lambda f: config(f, lambda results: results.update(bound=1.5)), "not 1.5 as run.json says"),
+    (lambda f: config(f, lambda results: results.update(bound=results["bound"] * (1 - 1e-6))), "as run.json says"),
     (lambda f: config(f, lambda results: results.pop("bound")), "no Lipschitz bound"),
     (lambda f: config(f, lambda results: results["certified"].update({"36": 0.999})), "accuracy at 36/255 is"),
     (lambda f: config(f, lambda results: results.pop("accuracy")), "run.json says None"),
@@ -80,7 +93,11 @@ def auto(folder):
     (lambda f: attacks(f, radius=np.full(6, 0.001)), "other radii than certificates.csv"),
     (lambda f: attacks(f, index=np.arange(6) + 10**6), "does not have: attack again"),
     (lambda f: (f / "attacks.npz").write_bytes(b""), "run it again"),
-    (auto, "AutoAttack left 6 of 10 images right, 4 are certified: it ended inside"),
+    (lambda f: auto(f, broken=lambda n: n + 1), "certified: it ended inside a certified radius"),
+    (lambda f: auto(f, inside=lambda n: n + 1, broken=lambda n: n + 1), "certified: it ended inside"),
+    (lambda f: auto(f, right=lambda n: n + 1, broken=lambda n: n + 1), "autoattack.json counts other right"),
+    (lambda f: auto(f, certified=lambda n: n - 1), "autoattack.json counts other right or certified answers than"),
+    (lambda f: auto(f, images=lambda n: n + 10**4), "autoattack.json counts other right or certified answers than"),
 ])  # fmt: skip
 def test_what_was_changed_is_named(run, capsys, change, words):
     change(run.folder)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lipviz import runs, zoo
 from lipviz.cli import main
 from lipviz.compiled import Choice
 from lipviz.train import Trainer
+from lipviz.verify import verify
 
 ROWS = ("aol", "sr", "spectral", "cpl", "sll", "cayley", "bro", "aoc", "soc", "sandwich", "plain")  # of the zoo
 FILE = """
@@ -140,6 +142,18 @@ def test_a_run_is_trained_once(place):
     assert other.name == "tiny-aol-seed1" and other.config["recipe"]["seed"] == 1
 
 
+def test_a_data_set_without_a_test_folder_is_split_with_the_seed_of_the_run(place):
+    """As `verify`, `attack` and the gallery split it."""
+    for path in (place / "data" / "tiny" / "test").rglob("*.png"):
+        path.unlink()
+    for path in (place / "data" / "tiny" / "train").iterdir():
+        path.rename(place / "data" / "tiny" / path.name)
+    for path in ("test/dark", "test/bright", "test", "train"):
+        (place / "data" / "tiny" / path).rmdir()
+    run = zoo.train(entry(place, "tiny-aol"), place / "data", place, seed=1)
+    assert all(finding.holds for finding in verify(run, str(place / "data" / "tiny"), None))
+
+
 @pytest.mark.parametrize("change", ["seconds = 0.2", "batch = 16", "depth = 1", "aol = 0.003"])
 def test_a_run_of_another_protocol_is_not_taken_for_one_of_the_zoo(place, change):
     zoo.train(entry(place, "tiny-aol"), place / "data", place)
@@ -180,6 +194,18 @@ def test_one_command_trains_all_of_it(place, capsys):
     assert [run.name for run in runs.find(place)] == ["tiny-aol", "tiny-best", "tiny-cayley"]
     assert main([*command, "--only", "tiny-bro"]) == 2
     assert "no 'tiny-bro'" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_ends_all(place):
+    """The first folder holds a run of another recipe; those that were to come have no folder."""
+    zoo.train(entry(place, "tiny-aol"), place / "data", place)
+    slow, *others = zoo.read(place / "zoo.toml")
+    slow = zoo.changed(slow, ["batch=8"])
+    with pytest.raises(ValueError, match=r"^tiny-aol: .*batch 16, the zoo asks for 8"):
+        list(zoo.train_all([slow, *others], place / "data", place, seeds=(0, 1)))
+    for worker in active_children():  # what would still be trained behind our back
+        worker.join(60)
+    assert sorted(path.name for path in place.iterdir()) == ["data", "tiny-aol", "zoo.toml"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux which processes there are")
