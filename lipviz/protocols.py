@@ -6,6 +6,7 @@ may choose for itself is its learning rate and its batch; and the seed, which is
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -145,10 +146,16 @@ def one_seed(run: "Run") -> str:
 
 
 def seeds(runs: Sequence["Run"]) -> list[list["Run"]]:
-    """The runs, those that differ in the seed only together, the smallest seed first."""
-    found: dict[str, list[Run]] = {}
+    """The runs, those that differ in the seed only together, the smallest seed first.
+
+    A seed that is there already opens another line: two trainings of one seed are no spread over seeds.
+    """
+    found: dict[tuple[str, int], list[Run]] = {}
+    times: Counter[tuple[str, float]] = Counter()
     for run in runs:
-        found.setdefault(one_seed(run), []).append(run)
+        key = one_seed(run)
+        found.setdefault((key, times[key, seed(run)]), []).append(run)
+        times[key, seed(run)] += 1
     return [sorted(each, key=lambda run: (seed(run), run.name)) for each in found.values()]
 
 

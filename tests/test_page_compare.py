@@ -262,7 +262,7 @@ def test_a_run_without_a_file_says_so_and_the_rest_is_shown(only):
     assert any("has no attacks.npz" in line for line in said) and any("column" in line for line in said)
     assert "Not ranked: e has no results in its run.json." in said
     assert not any(str(only) in line for line in said)
-    assert len(tables(at)[0]) == 1, "three that differ in their files only are one setting"
+    assert len(tables(at)[0]) == 4, "four runs of one seed are four lines"
 
 
 def test_without_any_run(only):

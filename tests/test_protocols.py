@@ -95,6 +95,13 @@ def test_seeds_share_a_line_with_their_spread(tmp_path):
     assert line.numbers["seconds"] == pytest.approx(61.0)
 
 
+def test_two_runs_of_one_seed_are_two_lines(tmp_path):
+    for name, seed in (("a", 0), ("a-again", 0), ("a-seed1", 1), ("b", None), ("c", None)):
+        copied(tmp_path, name, recipe__seed=seed, recipe__lr=0.1 if seed is None else 0.2)
+    lines = [[run.name for run in line.runs] for line in standings(runs.find(tmp_path))]
+    assert lines == [["a", "a-seed1"], ["a-again"], ["b"], ["c"]], "a spread is over different seeds"
+
+
 def test_the_curve_is_the_certified_accuracy_at_every_size():
     run = runs.load(CHECKPOINTS / "mnist-sll")
     curve, found = certified_curve(run), run.certificates
