@@ -56,7 +56,7 @@ def notice(lines: Sequence["Standing"], k: int, of: int = 0) -> str:
     told = [line for line in lines if line.clean is not None and line.certified(k) is not None]
     if len(told) < 2 and len(lines) < of:
         return (
-            "The chosen families leave less than two runs to rank: choose another family beside them, or none for all."
+            "The chosen families leave fewer than two runs to rank: choose another family beside them, or none for all."
         )
     if len(told) < 2:
         return "One run makes no ranking: choose another protocol, or train a second run with the same numbers."

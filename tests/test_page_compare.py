@@ -236,7 +236,7 @@ def test_a_filter_that_leaves_one_run_is_named_as_the_cause(only):
     copied(only, "b", spec__layer="sll")
     copied(only, "c", spec__layer="bro")
     at = opened("compare", co_families="orthogonal")
-    assert len(tables(at)[0]) == 1 and "families leave less than two" in text(at)
+    assert len(tables(at)[0]) == 1 and "families leave fewer than two" in text(at)
     assert "makes no ranking" not in text(at)
 
 
