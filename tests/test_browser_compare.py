@@ -151,6 +151,8 @@ def label(folder, data):
 
 def dragged(page, k):
     """The knob is taken to k/255 and let go; the address has it."""
+    page.get_by_role("slider", name="Size eps, in 1/255").evaluate("(knob) => knob.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(300)
     now, places = state(page)["k"], page.evaluate(f"() => ({FIND})().places()")
     x, y = places["knob"]
     page.mouse.move(x, y)
@@ -182,8 +184,7 @@ def test_the_maps_follow_what_is_typed_and_forget_what_was_drawn(visit, planes):
     chosen = "&co_runs=plane-plain&co_runs=plane-sll"
     page = visit(f"/compare?co_group={label(planes, 'moons')}{chosen}", height=1000)
     page.wait_for_function(f"() => ({MAPS})()?.state().maps.every((map) => map.filled)")
-    page.locator("h3", has_text="The plane").scroll_into_view_if_needed()
-    page.mouse.wheel(0, 300)
+    page.get_by_role("slider", name="Probe").first.evaluate("(probe) => probe.scrollIntoView({block: 'center'})")
     page.wait_for_timeout(300)
     page.mouse.click(*page.evaluate(f"() => ({MAPS})().spot(0, [1, -1])"))
     page.wait_for_function("/co_y=-[01]/.test(location.search)")
