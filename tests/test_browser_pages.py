@@ -354,9 +354,9 @@ def test_a_chart_that_was_left_is_not_drawn(visit):
     page.evaluate("window.left = document.querySelector('.lv-live [role=figure]')")
     page.locator("header a", has_text="lipviz").first.click()
     page.wait_for_function("!window.left.isConnected", timeout=20_000)
-    page.unroute("**/plotly-*.js")
     for route in held:
         route.continue_()
+    page.unroute("**/plotly-*.js")
     page.wait_for_function("window.Plotly")
     page.wait_for_timeout(2000)
     assert page.evaluate("window.left.children.length") == 0, "nothing is drawn where nobody looks"
