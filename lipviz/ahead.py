@@ -87,9 +87,9 @@ class Waiting:
         """Send what was held, in its order, and hold nothing from now on."""
         with self._lock:
             self.released = True
-            for message in self.held:
+            held, self.held = self.held, []  # first: a visitor may have left, and what is old is not for the next page
+            for message in held:
                 self.send(message)
-            self.held = []
 
 
 _waiting: ContextVar[Waiting | None] = ContextVar("waiting", default=None)

@@ -49,11 +49,15 @@ Several seeds are shown with their mean, and from the smallest to the largest.
 """
 
 
-def notice(lines: Sequence["Standing"], k: int) -> str:
-    """What to look at, in the state the page is in."""
+def notice(lines: Sequence["Standing"], k: int, of: int = 0) -> str:
+    """What to look at, in the state the page is in; `of` lines of the ranking the filter has left these."""
     from lipviz.standings import ranks
 
     told = [line for line in lines if line.clean is not None and line.certified(k) is not None]
+    if len(told) < 2 and len(lines) < of:
+        return (
+            "The chosen families leave fewer than two runs to rank: choose another family beside them, or none for all."
+        )
     if len(told) < 2:
         return "One run makes no ranking: choose another protocol, or train a second run with the same numbers."
     clean, certified = ([line.certified(at) or 0.0 for line in told] for at in (0, k))
@@ -75,8 +79,8 @@ def notice(lines: Sequence["Standing"], k: int) -> str:
     )
 
 
-def numbers(lines: Sequence["Standing"], k: int, published: int) -> list[tuple[str, str, str]]:
-    """The line of numbers: (label, value, what it means)."""
+def numbers(lines: Sequence["Standing"], k: int, published: int, of: int) -> list[tuple[str, str, str]]:
+    """The line of numbers: (label, value, what it means); `of` lines of the ranking the filter has left these."""
     told = [line for line in lines if line.certified(k) is not None]
     if not told:
         return []
@@ -85,7 +89,11 @@ def numbers(lines: Sequence["Standing"], k: int, published: int) -> list[tuple[s
     return [
         (f"most certified at {k}/255", f"{best.certified(k):.1f} %", f"{best.name}, l2, share of the test set"),
         ("highest clean accuracy", f"{clean.clean or 0.0:.1f} %", f"{clean.name}, clean accuracy on the test set"),
-        ("in this ranking", str(len(lines)), "runs of one protocol; several seeds count as one"),
+        (
+            "in this ranking",
+            str(of) if len(lines) == of else f"{len(lines)} shown of {of}",
+            "runs of one protocol; several seeds count as one",
+        ),
         ("published, beside it", str(published), "results of papers on the same data set, under their own protocols"),
     ]
 

@@ -6,8 +6,10 @@ may choose for itself is its learning rate and its batch; and the seed, which is
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def protocol(run: "Run") -> Protocol:
         offset=_number(recipe.get("offset")),
         temperature=_number(recipe.get("temperature")),
         augmentation=_augmentation(recipe),
-        held_out=f"{100 * float(held_out):.4g} %" if _is_number(held_out) else UNSAID,
+        held_out=f"{100 * float(held_out):.4g} %" if is_number(held_out) else UNSAID,
         test_images=_number(results.get("test_images")),
         precision=str(config.get("precision") or "float32"),
         budget=budget(run),
@@ -96,15 +98,18 @@ def protocol(run: "Run") -> Protocol:
 def budget(run: "Run") -> str:
     """Seconds of one core on a CPU or of the clock on a GPU where the run was made to fit them, else its epochs."""
     seconds, recipe = run.config.get("budget"), _mapping(run.config.get("recipe"))
-    if _is_number(seconds):
+    if is_number(seconds):
         hardware = str(run.config.get("hardware") or UNSAID)
         return f"{seconds:g} s of one CPU core" if hardware.startswith("CPU") else f"{seconds:g} s on {hardware}"
     epochs = recipe.get("epochs")
-    return f"{epochs} epochs, whatever they took" if _is_number(epochs) else UNSAID
+    return f"{epochs} epochs, whatever they took" if is_number(epochs) else UNSAID
 
 
 def groups(runs: Iterable["Run"]) -> list[Group]:
-    """Runs by protocol: images first, CIFAR-10 before others, the larger group before the smaller."""
+    """Runs by protocol: images first, CIFAR-10 before others, the larger group before the smaller.
+
+    A label says what its group is, never how large it is: addresses hold labels, and more runs may come.
+    """
     found: dict[Protocol, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.name):
         found.setdefault(protocol(run), []).append(run)
@@ -114,13 +119,37 @@ def groups(runs: Iterable["Run"]) -> list[Group]:
         shape = members[0].config["spec"].get("input_shape", ())
         return len(shape) != 3, shared.data != "cifar10", shared.data, -len(members), repr(shared)
 
-    labels: dict[str, int] = {}
-    made = []
-    for shared, members in sorted(found.items(), key=rank):
-        label = f"{shared.data}, {shared.budget.partition(',')[0]}"
-        labels[label] = labels.get(label, 0) + 1
-        made.append(Group(label if labels[label] == 1 else f"{label} ({labels[label]})", shared, tuple(members)))
+    labels = _labels(list(found))
+    return [Group(labels[shared], shared, tuple(members)) for shared, members in sorted(found.items(), key=rank)]
+
+
+LONGEST = 40  # characters of what sets labels apart
+
+
+def _labels(protocols: Sequence[Protocol]) -> dict[Protocol, str]:
+    """Data and budget, and what differs between those of which both are the same."""
+    alike: dict[str, list[Protocol]] = {}
+    for each in protocols:
+        alike.setdefault(f"{each.data}, {each.budget.partition(',')[0]}", []).append(each)
+    made = {}
+    for label, those in alike.items():
+        apart = [", ".join(_apart(each, those)) for each in those]
+        clear = len(set(apart)) == len(those) and max(map(len, apart)) <= LONGEST
+        for each, said in zip(those, apart, strict=True):
+            short = said if clear else f"protocol {sha256(repr(each).encode()).hexdigest()[:6]}"
+            made[each] = f"{label}, {short}" if those[1:] else label
     return made
+
+
+def _apart(one: Protocol, those: Sequence[Protocol]) -> Iterator[str]:
+    """What this protocol says and not all of those do, such as "offset 0.5"; of the network its parts."""
+    for field in fields(Protocol):
+        values = [getattr(each, field.name) for each in those]
+        if len(set(values)) > 1 and field.name == "network":
+            shared = set.intersection(*(set(value.split(", ")) for value in values))
+            yield from (part for part in one.network.split(", ") if part not in shared)
+        elif len(set(values)) > 1:
+            yield f"{field.name.replace('_', ' ')} {getattr(one, field.name) or 'none'}"
 
 
 def differ(a: Protocol, b: Protocol) -> str:
@@ -139,23 +168,29 @@ def one_seed(run: "Run") -> str:
     """The same for runs that differ in the seed only; with a budget the epochs that fitted it may differ too."""
     recipe = dict(_mapping(run.config.get("recipe")))
     recipe.pop("seed", None)
-    if _is_number(run.config.get("budget")):
+    if is_number(run.config.get("budget")):
         recipe.pop("epochs", None)
     return json.dumps([repr(protocol(run)), run.config["spec"], recipe], sort_keys=True, default=str)
 
 
 def seeds(runs: Sequence["Run"]) -> list[list["Run"]]:
-    """The runs, those that differ in the seed only together, the smallest seed first."""
-    found: dict[str, list[Run]] = {}
+    """The runs, those that differ in the seed only together, the smallest seed first.
+
+    A seed that is there already opens another line: two trainings of one seed are no spread over seeds.
+    """
+    found: dict[tuple[str, int], list[Run]] = {}
+    times: Counter[tuple[str, float]] = Counter()
     for run in runs:
-        found.setdefault(one_seed(run), []).append(run)
+        key = one_seed(run)
+        found.setdefault((key, times[key, seed(run)]), []).append(run)
+        times[key, seed(run)] += 1
     return [sorted(each, key=lambda run: (seed(run), run.name)) for each in found.values()]
 
 
 def seed(run: "Run") -> float:
     """The seed of the run; infinite where it is not said."""
     value = _mapping(run.config.get("recipe")).get("seed")
-    return float(value) if _is_number(value) else float("inf")
+    return float(value) if is_number(value) else float("inf")
 
 
 def _network(spec: Mapping[str, Any]) -> str:
@@ -181,12 +216,13 @@ def _augmentation(recipe: Mapping[str, Any]) -> str:
 
 def _number(value: object) -> str:
     return (
-        f"{value:.6g}" if _is_number(value) and not isinstance(value, int) else UNSAID if value is None else str(value)
+        f"{value:.6g}" if is_number(value) and not isinstance(value, int) else UNSAID if value is None else str(value)
     )
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether run.json says a number that can be reckoned with: finite, and not too large for a float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(abs(value) < 1e300)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -149,6 +149,8 @@ class Run:
         whole = {key: columns[key] for key in ("index", "label", "prediction")}
         if not all(np.isfinite(c).all() and (np.abs(c) < 2**53).all() and not (c % 1).any() for c in whole.values()):
             raise RunError(f"{path}: index, label and prediction must be whole numbers")
+        if np.isnan(columns["radius"]).any():
+            raise RunError(f"{path}: a radius is not a number, expected one for each image")
         return Certificates(**columns | {key: column.astype(int) for key, column in whole.items()})
 
     @cached_property

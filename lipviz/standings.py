@@ -37,9 +37,11 @@ class Standing:
         name: of the run, of the one with the smallest seed.
         row: of LAYERS.
         runs: all seeds.
-        curves: for each seed certified accuracy in percent at 0, 1, 2, ... /255; the first is the clean accuracy.
+        curves: for each seed certified accuracy in percent at 0, 1, 2, ... /255; the first is the clean accuracy. Empty
+            where certificates.csv of a seed is missing: no mean is over fewer seeds than the others.
         numbers: key -> mean over the seeds that have it; see `measured`.
         lacks: sentences on what the folders do not hold.
+        broken: names of the runs in which an attack ended inside a certified radius: a bug.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Standing:
     curves: tuple[tuple[float, ...], ...]
     numbers: Mapping[str, float | None]
     lacks: tuple[str, ...] = field(default=())
+    broken: tuple[str, ...] = field(default=())
 
     @property
     def clean(self) -> float | None:
@@ -83,8 +86,9 @@ def _standing(runs: Sequence[Run]) -> Standing:
     each = [measured(run, lacks) for run in runs]
     keys = dict.fromkeys(key for numbers in each for key in numbers)
     means = {key: _mean([numbers.get(key) for numbers in each]) for key in keys}
-    first = runs[0]
-    return Standing(first.name, first.spec.layer, tuple(runs), tuple(curves), means, tuple(dict.fromkeys(lacks)))
+    first, whole = runs[0], tuple(curves) if len(curves) == len(runs) else ()
+    broken = tuple(run.name for run, numbers in zip(runs, each, strict=True) if numbers.get("broken"))
+    return Standing(first.name, first.spec.layer, tuple(runs), whole, means, tuple(dict.fromkeys(lacks)), broken)
 
 
 CURVE = "it is ranked at 36, 72, 108 and 255/255 only, from run.json"
@@ -127,7 +131,7 @@ def measured(run: Run, lacks: list[str] | None = None) -> dict[str, float | None
     numbers["bound"] = _number(results.get("bound"))
     metrics = _told(run, lambda run: run.metrics or None, lacks, "metrics.csv", "there are no images a second") or {}
     speed = metrics.get("images_per_second")
-    numbers["images_per_second"] = float(speed[-1]) if speed is not None and len(speed) else None
+    numbers["images_per_second"] = _number(speed[-1]) if speed is not None and len(speed) else None
     return numbers | (_told(run, attacks, lacks, "attacks.npz", ATTACK) or {"tightness": None})
 
 
@@ -219,7 +223,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _number(value: Any) -> float | None:  # noqa: ANN401
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None
+    return float(value) if protocols.is_number(value) else None
 
 
 def _percent(share: Any) -> float | None:  # noqa: ANN401

@@ -28,9 +28,14 @@ COSTS = {
 }
 HINT = (
     "Drag eps, or point at a mark; click marks, or their names in the table, to select up to four. Solid marks: "
-    "measured here, in one ranking. Hollow grey: published, under other "
-    "protocols; between two published radii a bar shows the range that they leave. The line is the Pareto front."
+    "measured here, in one ranking."
 )
+HOLLOW = (
+    " Hollow grey: published, under other protocols; between two published radii a bar shows the range that they leave."
+)
+FRONT = " The solid line is the Pareto front."
+DOTTED = " Dotted: the clean accuracy, where every mark stands at eps 0; its stem shows how far it fell."
+STEMS = " The stem of a mark shows how far it fell from its clean accuracy, where it stands at eps 0."
 
 
 def controls(found: Sequence["Group"]) -> tuple["Group", list["Standing"], str, int, bool]:
@@ -130,9 +135,9 @@ def picture(
         "high": key == "clean",
         "eps": k,
         "chosen": list(chosen),
-        "top": max([255, *(len(line.curves[0]) - 1 for line in lines if line.curves)]),
+        "top": max([255, k, *(len(line.curves[0]) - 1 for line in lines if line.curves)]),
         "marks": list(MARKS),
-        "hint": HINT if published else HINT.partition(" Hollow")[0] + HINT[HINT.index(" The line") :],
+        "hint": HINT + HOLLOW * bool(published) + FRONT + (DOTTED if key == "clean" else STEMS),
     }
     choose = partial(picked, [*(line.name for line in lines), *chosen])
     ui_canvas.mount("compare", data, KEY, on_eps_change=moved, on_chosen_change=choose)
@@ -274,7 +279,9 @@ def tex(made: Sequence[Mapping[str, Any]], protocol: str, k: int) -> str:
     """The table for LaTeX, its protocol in the caption."""
     from lipviz.latex import table
 
-    return table(made, f"Clean and certified accuracy in %, l2 norm, eps = {k}/255 in the fourth column. {protocol}")
+    column = f"at {k}/255"
+    eps = f', eps = {k}/255 in the column "{column}"' if any(column in row for row in made) else ""
+    return table(made, f"Clean and certified accuracy in %, l2 norm{eps}. {protocol}")
 
 
 def published_rows(entries: Sequence["Entry"], k: int) -> list[dict[str, Any]]:
@@ -293,19 +300,28 @@ def published_rows(entries: Sequence["Entry"], k: int) -> list[dict[str, Any]]:
 
 
 def table(lines: Sequence["Standing"], protocol: str, k: int, chosen: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The table with its order and exports, the chosen lines marked; returns its rows."""
+    """The table with its order and exports, the chosen lines marked; returns the rows of the exports."""
     left, right, last = st.columns([4, 1, 1], vertical_alignment="bottom")
     with left:
         by = st.segmented_control("Sorted by", SORTS, default=SORTS[0], required=True, key="co_sort", **BOUND)
     found = ordered(lines, by or SORTS[0], k)
     made = rows(found, k)
     ui.table(made, "ranking", chosen if any(line.curves for line in lines) else None)
+    whole = [row | origin(line) for row, line in zip(made, found, strict=True)]
     if made:
         button: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
-        whole = [row | origin(line) for row, line in zip(made, found, strict=True)]
         right.download_button("LaTeX", partial(tex, whole, protocol, k), "compare.tex", "text/x-tex", **button)
         last.download_button("CSV", partial(csv, whole, protocol), "compare-table.csv", "text/csv", **button)
-    return made
+    return whole
+
+
+def broken(lines: Sequence["Standing"]) -> None:
+    """What must never be: runs whose certified radius an attack has broken."""
+    names = [name for line in lines for name in line.broken]
+    if names:
+        runs = "this run" if len(names) == 1 else "these runs"
+        said = f"An attack ended inside a certified radius, which is a bug: {', '.join(names)}."
+        st.error(ui.literal(f"{said} Do not trust the certified numbers of {runs}, and please report it."))
 
 
 def published(entries: Sequence["Entry"], k: int) -> None:

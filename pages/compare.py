@@ -32,13 +32,14 @@ with ui_page.part("controls", "filter"):
 with chart:
     ui_compare.picture(chosen, published if shown else (), axis, k, selected)
 if plane := ui_compare.plane(group.runs):
-    ui_compare.maps(lines, selected, k)
+    ui_compare.maps(lines if selected else chosen, selected, k)
 with ui_page.part("notice"):
-    ui.notice(compare_words.notice(chosen, k))
+    ui.notice(compare_words.notice(chosen, k, len(lines)))
 with ui_page.part("chips"):
     ui.try_this(compare_words.TRY, "co")
 with ui_page.part("numbers"):
-    ui.numbers(compare_words.numbers(chosen, k, len(published)))
+    ui.numbers(compare_words.numbers(chosen, k, len(published), len(lines)))
+    ui_compare.broken(chosen)
     rows = ui_compare.table(chosen, group.protocol.sentence(), k, selected)
 if not plane:
     ui_compare.no_maps(groups)

@@ -40,6 +40,27 @@ def certificates(folder, radii, right):
     (folder / "run.json").write_text(json.dumps(config))
 
 
+HOSTILE = {
+    "budget": 10**400,
+    "epoch": float("inf"),
+    "parameters": 10**400,
+    "train_seconds": float("nan"),
+    "forward_seconds": float("-inf"),
+    "memory_bytes": -(10**400),
+    "recipe__held_out": 10**400,
+    "recipe__seed": 10**400,
+    "recipe__epochs": float("inf"),
+    "results__bound": float("inf"),
+    "results__accuracy": 0.5,
+}
+
+
+def hostile(folder, radius="nan"):
+    """Numbers that are none, or too large, in every file of a run."""
+    (folder / "metrics.csv").write_text("epoch,accuracy,images_per_second\n1,0.5,nan\n")
+    (folder / "certificates.csv").write_text(f"index,label,prediction,margin,radius\n0,1,1,0.5,{radius}\n")
+
+
 VALUES = [0, 10, 20, 30, 100, 110, 120, 130]  # of the pixels of the test images of `little`
 
 

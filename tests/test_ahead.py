@@ -152,6 +152,22 @@ def test_patience_does_not_end_while_the_picture_is_drawn(waiting):
     assert len(sent) == before and not wait.released
 
 
+def test_what_a_visitor_left_behind_is_not_sent_to_the_next_page():
+    sent = []
+
+    def send(message):
+        sent.append(message)
+        if len(sent) == 1:
+            raise RuntimeError("the visitor has left")
+
+    wait = ahead.Waiting(send)
+    wait.held = SCRIPT[:3]
+    with pytest.raises(RuntimeError, match="left"):
+        wait.release()
+    wait.release()
+    assert sent == SCRIPT[:1]
+
+
 def test_what_is_no_part_of_the_page_never_waits(waiting):
     wait, sent = waiting
     message = ForwardMsg()

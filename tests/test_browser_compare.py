@@ -1,8 +1,12 @@
 """The page Compare in a real browser: eps is dragged without the server, runs are selected, maps share a probe."""
 
+import re
+from itertools import pairwise
+
 import pytest
 import torch
 from browser import MARKS, find, serve, settled, watched
+from folders import copied
 from shipped import CHECKPOINTS
 
 from lipviz import runs
@@ -28,11 +32,14 @@ def state(page):
 
 @pytest.fixture(scope="module")
 def planes(tmp_path_factory):
-    """The folder of the server: two runs on points."""
+    """The folder of the server: two runs on points, and two of other data, one of them without certificates."""
     root = tmp_path_factory.mktemp("runs")
     for layer in ("plain", "sll"):
         spec = Spec(layer, "mlp", (2,), 2, 8)
         train(root / f"plane-{layer}", "moons", spec=spec, recipe=Recipe(epochs=2), device="cpu", show=False)
+    for name, seed in (("letters-a", 0), ("letters-b", 0)):
+        copied(root, name, data__name="letters", recipe__seed=seed)
+    (root / "letters-b" / "certificates.csv").unlink()
     return root
 
 
@@ -137,6 +144,113 @@ def one_probe(page, messages, planes):
         assert map["proved"] == pytest.approx(proved, rel=1e-9) and f"{proved:.3g}proof" in map["text"]
 
 
+def label(folder, data):
+    """The menu entry of the first ranking of these data."""
+    return next(group.label for group in groups(runs.find(folder)) if group.protocol.data == data)
+
+
+def dragged(page, k):
+    """The knob is taken to k/255 and let go; the address has it."""
+    page.get_by_role("slider", name="Size eps, in 1/255").evaluate("(knob) => knob.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(300)
+    now, places = state(page)["k"], page.evaluate(f"() => ({FIND})().places()")
+    x, y = places["knob"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + (k - now) * places["per"], y, steps=5)
+    page.mouse.up()
+    page.wait_for_function(f"location.search.includes('co_eps={k}')")
+    settled(page)
+
+
+def test_what_is_sent_twice_counts_twice(visit, ranking):
+    page = visit("/compare")
+    dragged(page, 72)
+    page.get_by_role("button", name="At 108/255").click()
+    page.wait_for_function("location.search.includes('co_eps=108')")
+    settled(page)
+    dragged(page, 72)
+    assert page.get_by_role("columnheader", name="at 72/255").is_visible()
+    name = ranking[0].name
+    for _ in range(2):
+        page.mouse.click(*page.evaluate(f"() => ({FIND})().spot('{name}')"))
+        page.wait_for_function(f"location.search.includes('co_runs={name}')")
+        page.get_by_role("combobox", name="Selected, up to 4").press("Backspace")
+        page.wait_for_function("!location.search.includes('co_runs')")
+        settled(page)
+
+
+def test_the_maps_follow_what_is_typed_and_forget_what_was_drawn(visit, planes):
+    chosen = "&co_runs=plane-plain&co_runs=plane-sll"
+    page = visit(f"/compare?co_group={label(planes, 'moons')}{chosen}", height=1000)
+    page.wait_for_function(f"() => ({MAPS})()?.state().maps.every((map) => map.filled)")
+    page.get_by_role("slider", name="Probe").first.evaluate("(probe) => probe.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(300)
+    page.mouse.click(*page.evaluate(f"() => ({MAPS})().spot(0, [1, -1])"))
+    page.wait_for_function("/co_y=-[01]/.test(location.search)")
+    settled(page)
+    page.get_by_text("Exact probe").click()
+    page.get_by_role("spinbutton", name="Probe, x").fill("0.5")
+    page.keyboard.press("Enter")
+    page.wait_for_function("location.search.includes('co_x=0.5')")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="radius", exact=True).click()
+    page.wait_for_function("location.search.includes('co_view=radius')")
+    settled(page)
+    before = page.evaluate(f"() => ({MAPS})().state().probe")
+    assert before[0] == 0.5 and "co_x=0.5" in page.url, "what was dragged before does not come back"
+
+    x, y = page.evaluate(f"() => ({MAPS})().spot(0, [-0.5, 0.5])")
+    touch, at = page.context.new_cdp_session(page), f"() => ({MAPS})().state().probe"
+    page.evaluate(
+        """() => { window.seen = []; for (const kind of ["pointermove", "pointercancel"])
+          document.addEventListener(kind, () => window.seen.push(kind), true); }"""
+    )
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for i in range(1, 5):
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x + 9 * i, "y": y}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchCancel", "touchPoints": []})
+    page.wait_for_function("window.seen[0] === 'pointermove' && window.seen.includes('pointercancel')")
+    settled(page)
+    assert page.evaluate(at) == before and "co_x=0.5" in page.url, "a finger that scrolls takes no probe along"
+
+    page.evaluate(  # no work on the maps from now on
+        """() => { const later = window.setTimeout;
+          window.setTimeout = (f, ...rest) => String(f).includes("this.ticking") ? 0 : later(f, ...rest); }"""
+    )
+    page.locator("button[data-row='plane-plain']").click()
+    page.wait_for_function(f"() => ({MAPS})().state().maps.length === 1")
+    [kept] = page.evaluate(f"() => ({MAPS})().state().maps")
+    assert kept["name"] == "plane-sll" and not kept["filled"], "no field of the run that stood there before"
+
+
+def test_a_run_is_selected_without_a_place_on_the_screen_and_without_certificates(visit, planes):
+    page = visit(f"/compare?co_group={label(planes, 'letters')}")
+    assert [mark["name"] for mark in state(page)["marks"]] == ["letters-a"]
+    page.get_by_role("button", name=re.compile("^letters-a, ")).evaluate(
+        "(mark) => mark.dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    page.wait_for_function("location.search.includes('co_runs=letters-a')")
+    settled(page)
+    page.locator("button[data-row='letters-b']").click()
+    page.wait_for_function("location.search.includes('co_runs=letters-b')")
+    settled(page)
+    assert pressed(page) == {"letters-a", "letters-b"}
+
+
+def test_the_numbers_on_the_track_do_not_overlap(visit):
+    page = visit(f"/compare?co_group={label(CHECKPOINTS, 'mnist')}", width=320)
+    state(page)
+    boxes = page.locator(".lv svg text").evaluate_all(
+        """all => all.map((one) => { const { left, right, top } = one.getBoundingClientRect();
+          return { text: one.textContent, left, right, top }; })"""
+    )
+    [clean] = [box for box in boxes if box["text"] == "clean"]
+    row = sorted((box for box in boxes if abs(box["top"] - clean["top"]) < 2), key=lambda box: box["left"])
+    assert row[0] == clean and row[-1]["text"] == "255" and len(row) > 2
+    assert all(a["right"] < b["left"] for a, b in pairwise(row))
+
+
 def test_the_knob_takes_keys_and_published_results_stay_apart(visit):
     page = visit("/compare?co_eps=72")
     knob = page.get_by_role("slider", name="Size eps, in 1/255")
@@ -176,7 +290,8 @@ def test_on_a_phone_the_picture_stands_before_what_changes_it(visit, name):
     assert box["y"] < 500 and box["height"] > 100
     assert inputs and all(one.bounding_box()["y"] >= box["y"] + box["height"] for one in inputs)
     if name == "compare":
-        assert set(state(page)["named"]) <= set(state(page)["front"]), "the others have no room for a name"
+        named, front = (set(state(page)[key]) for key in ("named", "front"))
+        assert named and named <= front, "the others have no room for a name"
     page.set_viewport_size({"width": 1280, "height": 800})
     assert all(one.bounding_box()["y"] < picture.bounding_box()["y"] for one in inputs)
 

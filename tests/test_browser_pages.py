@@ -338,6 +338,30 @@ def test_a_chart_that_cannot_be_loaded_says_so(visit):
     assert page.get_by_role("button", name="Data", exact=True).count()
 
 
+def test_a_chart_that_was_left_is_not_drawn(visit):
+    page, held = visit.stranger(), []
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/plotly-*.js", hold)
+    page.goto("/train")
+    page.locator(".lv-live svg.sketch").first.wait_for()
+    for _ in range(100):
+        page.wait_for_timeout(100)
+        if held:
+            break
+    page.evaluate("window.left = document.querySelector('.lv-live [role=figure]')")
+    page.locator("header a", has_text="lipviz").first.click()
+    page.wait_for_function("!window.left.isConnected", timeout=20_000)
+    for route in held:
+        route.continue_()
+    page.unroute("**/plotly-*.js")
+    page.wait_for_function("window.Plotly")
+    page.wait_for_timeout(2000)
+    assert page.evaluate("window.left.children.length") == 0, "nothing is drawn where nobody looks"
+
+
 def test_the_train_page_loads_one_plotly(visit):
     page = visit.stranger()
     asked = []

@@ -7,14 +7,15 @@ import re
 import shutil
 import time
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from folders import copied
+from folders import HOSTILE, copied, hostile
 from shipped import CHECKPOINTS
-from streamlit.testing.v1 import AppTest
 
 from lipviz import bench_job, certify, compare_words, gallery, runs, ui, ui_compare, ui_maps
+from lipviz.layers import LAYERS
 from lipviz.networks import Spec
 from lipviz.protocols import groups
 from lipviz.published import of
@@ -96,6 +97,9 @@ def test_nonsense_in_the_address_changes_nothing(value):
     at = opened("compare", **dict.fromkeys(KEYS, value))
     [table] = tables(at)
     assert len(table) == len(standings(shipped()[0].runs)) and not at.error
+    assert at.number_input(key="co_eps").value == data(at)["eps"] == 36 and "at 36/255" in table
+    assert data(at)["axis"] == "clean" and data(at)["chosen"] == at.multiselect(key="co_runs").value == []
+    assert list(table["at 36/255"]) == sorted(table["at 36/255"], reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +186,9 @@ def test_networks_of_points_have_maps_with_one_probe(plane, monkeypatch):
         assert net["proof"]["radius"] == pytest.approx(proved, rel=1e-9) and radius == pytest.approx(proved, rel=1e-3)
     assert any("200 of the 1,000 test points" in caption.value.replace("\\", "") for caption in at.caption)
     assert len(data(opened("compare"), "nets")["nets"]) == 3, "where nothing is selected, the best"
+    at = opened("compare", co_families=LAYERS["sll"].family)
+    drawn, table = data(at, "nets")["nets"], tables(at)[-1]
+    assert {net["name"] for net in drawn} == set(table["run"]) < {"sll", "plain", "aol"}, "of the chosen families"
     monkeypatch.setattr(gallery.data, "TOYS", ())
     at = opened("compare")
     assert data(at, "nets")["points"]["x"] == "" and any("not at hand" in caption.value for caption in at.caption)
@@ -216,8 +223,59 @@ def test_the_table_is_sorted(by):
 
 
 def test_families_filter_table_and_picture():
-    [table] = tables(opened("compare", co_families="orthogonal"))
+    at = opened("compare", co_families="orthogonal")
+    [table] = tables(at)
     assert set(table["layer"]) <= {"Cayley", "BRO", "SOC", "AOC", "LOT"} and len(table)
+    assert {point["name"] for point in data(at)["points"]} == set(table["run"])
+    counts = {metric.label: metric.value for metric in at.metric}
+    assert counts["in this ranking"] == f"{len(table)} shown of {len(standings(shipped()[0].runs))}"
+
+
+def test_a_filter_that_leaves_one_run_is_named_as_the_cause(only):
+    copied(only, "a")
+    copied(only, "b", spec__layer="sll")
+    copied(only, "c", spec__layer="bro")
+    at = opened("compare", co_families="orthogonal")
+    assert len(tables(at)[0]) == 1 and "families leave fewer than two" in text(at)
+    assert "makes no ranking" not in text(at)
+
+
+def text(at):
+    """All words of the page."""
+    blocks = [block.proto.body for block in at.get("html")]
+    return "\n".join([*blocks, *(element.value for kind in (at.markdown, at.caption, at.info) for element in kind)])
+
+
+def test_an_attack_inside_a_radius_is_said_above_the_table(only):
+    folder = copied(only, "a_b")
+    assert not opened("compare").error
+    np.savez(folder / "attacks.npz", index=[0, 1], radius=[0.2, 0.3], DDN=[0.4, 0.2], steps=5)
+    copied(only, "c", recipe__lr=0.5)
+    [error] = opened("compare").error
+    assert "ended inside a certified radius, which is a bug: a_b." in error.value.replace("\\", "")
+
+
+def test_eps_beyond_all_radii_is_on_the_track():
+    at = opened("compare", co_eps="500")
+    assert data(at)["eps"] == data(at)["top"] == 500 and "at 500/255" in tables(at)[0]
+    assert data(opened("compare"))["top"] < 500
+
+
+@pytest.mark.parametrize(("axis", "dotted"), [("clean", True), ("parameters", False)])
+def test_the_hint_explains_every_line_of_the_picture(axis, dotted):
+    for shown in ("true", "false"):
+        hint = data(opened("compare", co_axis=axis, co_published=shown))["hint"]
+        assert ("Hollow grey" in hint) == (shown == "true") and "The solid line is the Pareto front." in hint
+        assert ("Dotted: the clean accuracy" in hint) == dotted and "stem" in hint
+
+
+def test_numbers_that_are_none_leave_the_page_standing(only):
+    copied(only, "good", recipe__lr=0.3)
+    for i, (key, value) in enumerate(HOSTILE.items()):
+        hostile(copied(only, f"bad{i}", **{key: value, "recipe__lr": 1.0 + i}))
+    at = opened("compare")
+    for label in at.selectbox(key="co_group").options:
+        assert len(tables(opened("compare", co_group=label, co_axis="forward", co_sort="train s")))
 
 
 def test_the_published_layer_can_be_hidden_and_is_a_table_of_its_own():
@@ -262,7 +320,7 @@ def test_a_run_without_a_file_says_so_and_the_rest_is_shown(only):
     assert any("has no attacks.npz" in line for line in said) and any("column" in line for line in said)
     assert "Not ranked: e has no results in its run.json." in said
     assert not any(str(only) in line for line in said)
-    assert len(tables(at)[0]) == 1, "three that differ in their files only are one setting"
+    assert len(tables(at)[0]) == 4, "four runs of one seed are four lines"
 
 
 def test_without_any_run(only):
@@ -291,7 +349,9 @@ def test_exports_have_the_protocol():
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     spec = re.search(r"tabular\}\{(\w+)\}", text).group(1)
     assert len(body) == len(made) + 1 and {len(re.split(r"(?<!\\)&", line)) for line in body} == {len(spec)}
-    assert "JPEG copy" in text and "36/255" in text
+    assert "JPEG copy" in text and 'eps = 36/255 in the column "at 36/255"' in text
+    without = [{"run": "a", "clean": 50.0}]
+    assert "column" not in ui_compare.tex(without, protocol, 37)
 
 
 def test_exports_name_seeds_settings_and_the_code(tmp_path):
@@ -312,10 +372,12 @@ def test_the_page_exports_them(monkeypatch):
         "download_button",
         lambda _, label, data, *args, **options: given.setdefault(label, data),
     )
+    monkeypatch.setattr("streamlit.download_button", lambda label, data, *args, **rest: given.setdefault(label, data))
     opened("compare")
     [read] = [list(csv.DictReader(io.StringIO(given["CSV"]())))]
     assert all(row["seed"] and row["lr"] and row["batch"] and row["lipviz"] for row in read) and len(read) > 5
     assert "& seed & lr & batch & lipviz" in given["LaTeX"]()
+    assert given["Data"]() == given["CSV"]()
 
 
 @pytest.mark.parametrize("k", [0, 36, 100])
@@ -336,9 +398,12 @@ def test_the_code_makes_the_ranking(k, monkeypatch, tmp_path, capsys):
 
 
 def test_the_suggestions_work():
-    for state in compare_words.TRY.values():
-        at = opened("compare", **{key: str(value) for key, value in state.items()})
-        assert at.number_input(key="co_eps").value == state["co_eps"] and len(tables(at)) == 1
+    at = opened("compare", co_eps="5", co_axis="parameters")
+    for i, state in enumerate(compare_words.TRY.values()):
+        at.button(key=f"co_try{i}").click().run()
+        assert not at.exception and len(tables(at)) == 1
+        assert at.number_input(key="co_eps").value == data(at)["eps"] == state["co_eps"]
+        assert data(at)["axis"] == ui_compare.NAMES.get(state["co_axis"], state["co_axis"])
 
 
 # ---- the layer benchmark as a job
@@ -407,4 +472,4 @@ def test_it_measures(own, monkeypatch):
         time.sleep(0.3)
     assert bench_job.failure(own) == "" and {row["layer"] for row in bench_job.table(own)} >= {"aol", "plain"}
     assert any("pairs" in line for line in bench_job.protocol(own))
-    assert isinstance(opened("compare"), AppTest)
+    assert {"aol", "plain"} <= set(tables(opened("compare"))[-1]["layer"])

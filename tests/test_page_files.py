@@ -45,6 +45,17 @@ def root(tmp_path, tiny_run, monkeypatch):
     return tmp_path / "runs"
 
 
+@pytest.mark.parametrize("page", ["radii", "certify", "compare"])
+def test_a_radius_that_is_not_a_number_is_said(root, page):
+    path = root / "broken" / "certificates.csv"
+    head, *rows = path.read_text().splitlines()
+    index, label, *_ = rows[0].split(",")
+    path.write_text("\n".join([head, f"{index},{label},{label},0.5,nan", *rows[1:], ""]))
+    at = opened(page, **PAGES[page]("broken"))
+    said = "\n".join(element.value for kind in (at.caption, at.info, at.warning, at.error) for element in kind)
+    assert "a radius is not a number" in said or page == "certify", "which reads no radii"
+
+
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_says_what_it_cannot_draw_and_draws_the_rest(root, page, file):

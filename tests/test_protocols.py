@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from folders import certificates, copied
+from folders import HOSTILE, certificates, copied, hostile
 from shipped import CHECKPOINTS, NAMES, ROWS
 
 from lipviz import latex, runs
@@ -95,6 +95,66 @@ def test_seeds_share_a_line_with_their_spread(tmp_path):
     assert line.numbers["seconds"] == pytest.approx(61.0)
 
 
+def test_two_runs_of_one_seed_are_two_lines(tmp_path):
+    for name, seed in (("a", 0), ("a-again", 0), ("a-seed1", 1), ("b", None), ("c", None)):
+        copied(tmp_path, name, recipe__seed=seed, recipe__lr=0.1 if seed is None else 0.2)
+    lines = [[run.name for run in line.runs] for line in standings(runs.find(tmp_path))]
+    assert lines == [["a", "a-seed1"], ["a-again"], ["b"], ["c"]], "a spread is over different seeds"
+
+
+def test_means_are_over_the_same_seeds(tmp_path):
+    for seed in range(3):
+        changes = {"recipe__seed": seed, "results__accuracy": 0.5 + seed / 10, "results__certified": {"36": seed / 10}}
+        copied(tmp_path, f"a{seed}", **changes)
+    certificates(tmp_path / "a1", np.full(10, 0.3), np.arange(10) < 6)
+    (tmp_path / "a2" / "certificates.csv").unlink()
+    [line] = standings(runs.find(tmp_path))
+    assert (line.clean, line.certified(36), line.certified(37)) == (pytest.approx(60), pytest.approx(10), None)
+    assert not line.curves and line.spread(36) is None
+    assert [lack for lack in line.lacks if "a2 has no certificates.csv: it is ranked at 36" in lack]
+
+
+@pytest.mark.parametrize("key", HOSTILE)
+def test_numbers_that_are_none_are_not_reckoned_with(tmp_path, key):
+    copied(tmp_path, "good", recipe__lr=0.3)
+    hostile(copied(tmp_path, "bad", **{key: HOSTILE[key]}))
+    for group in groups(runs.find(tmp_path)):
+        assert group.label and group.protocol.sentence()
+        for line in standings(group.runs):
+            assert all(value is None or abs(value) < 1e300 for value in line.numbers.values())
+            if line.name == "bad":
+                assert not line.curves and line.numbers["images_per_second"] is None
+                assert any("a radius is not a number" in lack for lack in line.lacks)
+
+
+def test_infinite_radii_are_radii(tmp_path):
+    hostile(folder := copied(tmp_path, "a"), "inf")
+    assert set(certified_curve(runs.load(folder))) == {100.0}
+
+
+def test_a_label_says_what_its_group_is_not_how_large_it_is(tmp_path):
+    copied(tmp_path, "a")
+    [alone] = groups(runs.find(tmp_path))
+    for i in range(2):
+        copied(tmp_path, f"b{i}", recipe__offset=1.0, recipe__lr=0.1 + i)
+    first = {group.runs[0].name: group.label for group in groups(runs.find(tmp_path))}
+    assert first == {"b0": f"{alone.label}, offset 1", "a": f"{alone.label}, offset 0.39931"}
+    for i in range(3):
+        copied(tmp_path, f"a{i}", recipe__lr=0.1 + i)
+    again = groups(runs.find(tmp_path))
+    assert {group.runs[0].name: group.label for group in again} == first and again[0].runs[0].name == "a"
+    copied(tmp_path, "c", spec__width=640, recipe__offset=1.0, recipe__temperature=2.0, recipe__pad=9)
+    copied(tmp_path, "d", spec__width=64, recipe__offset=1.0, data__notes=["Other pixels, and many words on them."])
+    labels = [group.label for group in groups(runs.find(tmp_path))]
+    assert len(set(labels)) == 4 and all(re.fullmatch(rf"{alone.label}, protocol [0-9a-f]{{6}}", x) for x in labels)
+
+
+def test_networks_of_one_budget_are_told_apart(tmp_path):
+    for name, width in (("a", 64), ("b", 640)):
+        copied(tmp_path, name, spec__width=width)
+    assert {group.label.rpartition(", ")[2] for group in groups(runs.find(tmp_path))} == {"width 64", "width 640"}
+
+
 def test_the_curve_is_the_certified_accuracy_at_every_size():
     run = runs.load(CHECKPOINTS / "mnist-sll")
     curve, found = certified_curve(run), run.certificates
@@ -128,6 +188,9 @@ def test_an_attack_inside_a_radius_is_counted(tmp_path):
     np.savez(folder / "attacks.npz", index=[0, 1, 2], steps=5, restarts=3, seed=0, **stored)
     found = attacks(runs.load(folder))
     assert (found["broken"], found["attacked"], found["tightness"]) == pytest.approx((1.0, 3.0, 0.5))
+    copied(tmp_path, "a-seed1", recipe__seed=1)
+    [line] = standings(runs.find(tmp_path))
+    assert line.broken == ("a",) and len(line.runs) == 2
 
 
 def test_costs_in_run_json_become_axes(tmp_path):

@@ -64,13 +64,13 @@ class ComparePicture {
     this.listen(root);
     root.compare = {
       state: () => ({ k: this.k, chosen: this.chosen, named: this.named, marks: this.marks?.map(({ name, x, y, published }) => ({ name, x, y, published })), front: this.front }),
-      places: () => ({ knob: this.screen(this.track.x(this.k), this.track.y(0.5)) }),
+      places: () => ({ knob: this.screen(this.track.x(this.k), this.track.y(0.5)), per: this.track.kx * this.svg.getScreenCTM().a }),
       spot: (name) => { const mark = this.marks.find((one) => one.name === name); return this.screen(this.px(mark.x), this.plane.y(mark.y)); },
       between: Compare.between,
     };
   }
   update(component) {
-    this.data = component.data; this.look = component.data.look; this.send = component.setStateValue;
+    this.data = component.data; this.look = component.data.look; this.send = component.setTriggerValue; // nothing of it stays there: the same value again calls again
     if (!this.dragged) this.k = Math.min(component.data.eps, component.data.top);
     this.chosen = component.data.chosen;
     this.draw();
@@ -92,7 +92,7 @@ class ComparePicture {
     const heard = (event) => {
       if (!root.isConnected) { document.removeEventListener("click", heard); return; }
       const button = event.target.closest?.(ROW), table = button?.closest(".lipviz-table").parentElement;
-      if (!button || !this.data.points.some(({ name }) => name === button.dataset.row)) return;
+      if (!button) return;
       const name = button.dataset.row, again = new MutationObserver(() => {
         again.disconnect();
         if (document.activeElement === document.body) [...table.querySelectorAll(ROW)].find((one) => one.dataset.row === name)?.focus({ preventScroll: true });
@@ -213,6 +213,11 @@ class ComparePicture {
     const chosen = this.chosen.includes(mark.name), node = this.sheet.put("path", `mark ${mark.name}`, {
       d: MARKERS[mark.marker](6), transform: at, fill: mark.marker === "x" ? "none" : colour, stroke: mark.marker === "x" ? colour : this.look.paper, "stroke-width": mark.marker === "x" ? 2.5 : 1,
       role: "button", tabindex: mark.name === this.stop ? 0 : -1, "aria-pressed": String(chosen), "aria-label": `${mark.name}, ${mark.y.toFixed(1)} % at ${this.k}/255`,
+      onclick: (event) => { // of a screen reader it has no place on the screen: then it means this mark
+        const near = event.detail && this.nearest(event);
+        event.stopPropagation();
+        this.pick(near && !near.published ? near.name : mark.name);
+      },
       onfocus: () => { this.stop = mark.name; this.lit = id(mark); this.draw(); }, onblur: () => { this.lit = null; this.draw(); },
       onkeydown: (event) => {
         const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
@@ -251,9 +256,13 @@ class ComparePicture {
   slider(top) {
     const { sheet, look, track } = this, y = track.y(0.5);
     sheet.put("line", "track", { x1: track.x(0), x2: track.x(top), y1: y, y2: y, stroke: look.strong, "stroke-width": 3, "stroke-linecap": "round" });
+    let free = -Infinity; // to the right of it no label stands yet
     for (const k of [0, ...this.data.marks].filter((mark) => mark <= top)) {
       sheet.put("line", `tick ${k}`, { x1: track.x(k), x2: track.x(k), y1: y - 6, y2: y + 6, stroke: look.strong, "stroke-width": 1.5 });
-      label(sheet, `tick t ${k}`, track.x(k), y + 22, k ? `${k}` : "clean", look, { "text-anchor": "middle", fill: look.strong });
+      const text = k ? `${k}` : "clean", half = 3.4 * text.length;
+      if (track.x(k) - half < free) continue;
+      free = track.x(k) + half + 4;
+      label(sheet, `tick t ${k}`, track.x(k), y + 22, text, look, { "text-anchor": "middle", fill: look.strong });
     }
     label(sheet, "eps", track.x(0), y - 16, `eps = ${this.valued()}, drag`, look, { "font-weight": 600 });
     const knob = sheet.put("circle", "knob", { cx: track.x(this.k), cy: y, r: 9, fill: look.palette[0], stroke: look.paper, "stroke-width": 2 });

@@ -81,7 +81,8 @@ class Live {
       if (!this.drawn) this.root.insertBefore(this.words, this.frame);
     }
   }
-  close() { this.watch.disconnect(); if (this.drawn) window.Plotly.purge(this.place); }
+  /** Also of a chart that waits for plotly still: it is not drawn any more. */
+  close() { this.shown = null; this.watch.disconnect(); if (this.drawn) window.Plotly.purge(this.place); }
 }
 
 export default function (component) {

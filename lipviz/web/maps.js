@@ -43,14 +43,14 @@ class MapGrid extends Maps {
   /** A press on a map takes the probe there, in all of them; a finger may also scroll the page. */
   down(event, map) {
     if (event.button) return;
-    const { back } = map, go = (e) => this.move(map.plane().at(e, map.svg)), mouse = event.pointerType !== "touch";
+    const { back } = map, before = this.probe, known = this.moved, go = (e) => this.move(map.plane().at(e, map.svg)), mouse = event.pointerType !== "touch";
     back.setPointerCapture(event.pointerId);
     if (mouse) { event.preventDefault(); go(event); }
     back.onpointermove = go;
     back.onpointerup = back.onpointercancel = (e) => {
       back.onpointermove = back.onpointerup = back.onpointercancel = null;
-      if (e.type === "pointerup") go(e);
-      if (e.type === "pointerup" || this.dragging) this.dropped();
+      if (e.type === "pointercancel") { this.putBack(before, known); return; }
+      go(e); this.dropped();
     };
   }
 }

@@ -118,7 +118,7 @@ class Playground extends Maps {
   // ---- eps, view, zoom
   setEps(value) { this.slip = true; this.eps = +Math.max(0, Math.min(this.data.levels.at(-1), value)).toFixed(3); this.epsShow(); this.sidePaint(); this.pointPaint(); if (this.view === "radius") this.fieldPaint(); }
   epsShow() { if (+this.slider.value !== this.eps) this.slider.value = this.eps; this.epsText.textContent = short(this.eps, 3); }
-  epsDone() { this.slip = false; this.heard.eps = JSON.stringify(this.eps); this.component.setStateValue("eps", this.eps); this.rescale(); }
+  epsDone() { this.slip = false; this.heard.eps = JSON.stringify(this.eps); this.component.setTriggerValue("eps", this.eps); this.rescale(); }
   fit() { this.fitted = this.frame(); this.lookAt(this.fitted); }
   zoom(factor) {
     const half = Math.max(0.02, Math.min(12, ((this.area[0][1] - this.area[0][0]) / 2) * factor)), [x, y] = this.probe;
@@ -159,6 +159,7 @@ class Playground extends Maps {
     if (event.button) return;
     const tool = event.ctrlKey || event.metaKey ? "erase" : this.tool, start = map.plane().at(event, map.svg), from = [event.clientX, event.clientY];
     const back = map.back, label = event.shiftKey ? (this.pen + 1) % this.data.classes : this.pen;
+    const before = this.probe, known = this.moved;
     let moved = false, last = start;
     if (event.pointerType !== "touch" || tool !== "add") event.preventDefault();
     back.setPointerCapture(event.pointerId);
@@ -172,7 +173,7 @@ class Playground extends Maps {
     };
     back.onpointerup = back.onpointercancel = (e) => {
       back.onpointermove = back.onpointerup = back.onpointercancel = null;
-      if (e.type === "pointercancel" && !moved) return;
+      if (e.type === "pointercancel" && (tool === "add" || !moved)) { if (moved) this.putBack(before, known); return; }
       if (tool === "add" && moved) this.dropped();
       else { if (tool === "add") { this.keep(); this.add(start, label); this.changed(); } this.share(); }
     };

@@ -47,6 +47,10 @@ class NetMap {
   plane() { return new Plane({ left: 0, top: 0, width: this.size, height: this.size }, ...this.owner.area); }
   /** A network from Python; the same weights again change nothing that is drawn. */
   take(net) {
+    if (this.net && this.net.name !== net.name) { // nothing of the network that was here before
+      this.key = ""; this.grid = this.pictured = this.points = this.breaks = this.better = null;
+      this.drawField();
+    }
     this.net = net;
     const key = JSON.stringify([net.ops, net.lipschitz]);
     if (key === this.key) return;
@@ -274,7 +278,7 @@ class NetMap {
     const group = make(svg, "g", { transform: `translate(${left} ${top})` }, SVG);
     make(make(svg, "clipPath", { id: clip }, SVG), "rect", { width: size, height: size }, SVG);
     const inside = make(group, "g", { "clip-path": `url(#${clip})` }, SVG);
-    if (this.picture) {
+    if (this.pictured) {
       const [x, y] = this.pictured.box;
       make(inside, "image", { href: this.picture.toDataURL(), x: plane.x(x[0]), y: plane.y(y[1]), width: plane.kx * (x[1] - x[0]), height: plane.ky * (y[1] - y[0]), preserveAspectRatio: "none" }, SVG);
     }

@@ -77,10 +77,12 @@ class Maps {
     return [Math.max(a[0], Math.min(a[1], x)), Math.max(b[0], Math.min(b[1], y))].map((v) => +v.toFixed(4));
   }
   move(to) { this.dragging = true; this.moved = true; this.probe = this.inside(to); this.probePaint(); }
+  /** A finger scrolls the page after all: the probe stands where it stood, and nothing is sent. */
+  putBack(probe, moved) { this.dragging = false; this.probe = probe; this.moved = moved; this.probePaint(); }
   dropped() {
     this.dragging = false;
     this.heard.probe = JSON.stringify(this.probe);
-    this.component.setStateValue("probe", [...this.probe]);
+    this.component.setTriggerValue("probe", [...this.probe]);
     for (const map of this.maps) map.lookAround();
     this.read();
   }
@@ -128,7 +130,7 @@ class Maps {
   // ---- view, place, file
   fieldPaint() { for (const map of this.maps) map.drawField(); }
   setView(name) {
-    this.view = name; this.mode(); this.heard.view = JSON.stringify(name); this.component.setStateValue("view", name);
+    this.view = name; this.mode(); this.heard.view = JSON.stringify(name); this.component.setTriggerValue("view", name);
     for (const map of this.maps) { map.review(); map.drawPoints(); map.drawProbe(); }
   }
   frame() {
