@@ -89,7 +89,7 @@ def _measured(mine: Sequence[Group]) -> Iterator[str]:
             inputs = " or ".join(f"{count:,}" for count in attacked)
             yield from ("", f"Certified / attacked: the median over {inputs} test inputs of the certified radius over "
                             "the smallest change that an attack found; 1 would be exact. `plain` has no constraint: it "
-                            "gets the certificate of its true bound.")  # fmt: skip
+                            "gets the certificate of the bound proved of its own weights.")  # fmt: skip
         lacks = [line for standing in rows for line in standing.lacks]
         yield from ("", *(f"* {line}" for line in lacks)) if lacks else ()
         yield from _under_attack([run for standing in rows for run in standing.runs])
