@@ -57,10 +57,11 @@ def find(run: Run, found: Certificates, hidden: Path | None = None) -> Gallery:
     for origin, opened in _places(run, hidden):
         try:
             classes, labels, pixels = opened()
+            fault = _unfit(run, found, classes, labels) or _answered(run, found, pixels)
         except (ValueError, OSError) as error:
             faults.append(f"{origin} cannot be used: {error}")
             continue
-        if fault := _unfit(run, found, classes, labels) or _answered(run, found, pixels):
+        if fault:
             faults.append(f"{origin} does not fit {run.name}: {fault}.")
             continue
         return Gallery(origin, pixels)

@@ -22,14 +22,8 @@ HEAVY = (
     *("lipviz.pictures", "lipviz.samples", "lipviz.figures", "lipviz.figures_spectra", "lipviz.figures_condition"),
     *("lipviz.falsehoods", "lipviz.falsehoods_words", "lipviz.figures_false"),
     *("lipviz.tries", "lipviz.batch"),
-    *(
-        "lipviz.playground",
-        "lipviz.worker",
-        "lipviz.condition",
-        "lipviz.lessons",
-        "lipviz.history",
-        "lipviz.jobs_words",
-    ),
+    *("lipviz.playground", "lipviz.worker", "lipviz.condition", "lipviz.lessons"),
+    *("lipviz.history", "lipviz.jobs_words"),
     *("lipviz.protocols", "lipviz.published", "lipviz.standings"),
     *("lipviz.radii", "lipviz.gallery"),
 )

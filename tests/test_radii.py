@@ -216,6 +216,18 @@ def test_images_of_another_copy_are_refused(image_data, tmp_path):
     assert not gallery._answered(bare, run.certificates, pixels), "no weights, no answers to compare"
 
 
+def test_an_image_that_cannot_be_opened_leaves_the_other_places(tmp_path, monkeypatch):
+    """It is asked for an answer; the next place has it."""
+    source = little(tmp_path, "little")
+    run = run_of(tmp_path, data__source=str(source))
+    shutil.copytree(source, tmp_path / "data" / "little")
+    monkeypatch.setenv("LIPVIZ_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(gallery, "_answered", lambda run, found, pixels: "" * pixels(0).size)
+    (source / "test" / "class0" / "0.png").write_bytes(b"broken")
+    found = gallery.find(run, run.certificates)
+    assert "LIPVIZ_DATA" in found.origin and value(found, 0) == 0
+
+
 def test_other_answers_are_a_reason_to_refuse(tmp_path, monkeypatch):
     little(tmp_path, "little")
     monkeypatch.setenv("LIPVIZ_DATA", str(tmp_path))
