@@ -35,7 +35,7 @@ from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate
 from lipviz.spectra import spectra
 from lipviz.step import Step, pick_device, precision
 
-EVALUATIONS = 40  # at most so many rows of metrics.csv
+EVALUATIONS = 24  # at most so many rows of metrics.csv
 HELD_OUT = 1000  # at most so many images behind each of them
 DOWN = decimal.Context(prec=7, rounding=decimal.ROUND_FLOOR)
 
