@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Context, Decimal
 
 import numpy as np
 import torch
@@ -183,13 +184,15 @@ def rounded_down(value: float, digits: int = 3) -> str:
 
     >>> rounded_down(0.35999), rounded_down(1.0), rounded_down(0.000043217), rounded_down(4.8e-9), rounded_down(0.0)
     ('0.359', '1.00', '0.0000432', '4e-9', '0')
+    >>> rounded_down(0.28), rounded_down(0.29), rounded_down(1234.5), rounded_down(1e-323)  # 0.29 is below 29/100
+    ('0.280', '0.289', '1234', '9e-324')
     """
     if not value > 0:
         return "0"
     if value == math.inf:
         return "inf"
-    if value < 1e-6:
-        power = math.floor(math.log10(value))
-        return f"{math.floor(value / 10.0**power)}e{power}"
-    places = max(0, digits - 1 - math.floor(math.log10(value)))
-    return f"{math.floor(value * 10**places) / 10**places:.{places}f}"
+    power = Decimal(value).adjusted()  # exact, as floats times a power of ten are not
+    tiny = value < 1e-6
+    last = power if tiny else min(0, power + 1 - digits)
+    low = Decimal(value).quantize(Decimal(1).scaleb(last), ROUND_DOWN, Context(prec=400))
+    return f"{low:e}" if tiny else f"{low:f}"

@@ -259,7 +259,7 @@ class Trainer:
         batches = tqdm(x.split(500), disable=not show, desc="certify the test set", unit="batch")
         parts = [certifier(batch) for batch in batches]
         label, margin, radius = (torch.cat([getattr(p, k) for p in parts]) for k in ("label", "margin", "radius"))
-        kept = [(rounded_down(m), rounded_down(r)) for m, r in zip(margin.tolist(), radius.tolist(), strict=True)]
+        kept = [(seven_digits(m), seven_digits(r)) for m, r in zip(margin.tolist(), radius.tolist(), strict=True)]
         rows = zip(y.tolist(), label.tolist(), kept, strict=True)
         runs.write_csv(
             self.folder / "certificates.csv",
@@ -331,10 +331,10 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def rounded_down(value: float) -> str:
+def seven_digits(value: float) -> str:
     """Seven digits of the value, and never more than it: a radius that is written down must still be certified.
 
-    >>> rounded_down(0.29999999999), rounded_down(2.0)
+    >>> seven_digits(0.29999999999), seven_digits(2.0)
     ('0.2999999', '2')
     """
     return str(DOWN.create_decimal_from_float(value))
