@@ -16,10 +16,8 @@ from lipviz import cli_bench
 from lipviz.plaintext import table
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from lipviz.certify import Certifier
     from lipviz.runs import Run
+    from lipviz.verify import Finding
     from lipviz.zoo import Entry
 
 MARKS = (36, 72, 108, 255)
@@ -87,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     certify = add("certify", _certify, "label, margin and certified radius of pictures")
     certify.add_argument("pictures", nargs="+", type=Path)
     certify.add_argument("--model", nargs="+", type=Path, required=True, help="run folders")
-    certify.add_argument("--json", action="store_true", help="print JSON")
+    certify.add_argument("--json", action="store_true", help="print the certificates, for `lipviz verify`")
 
     listing = add("runs", _runs, "list runs with their numbers")
     listing.add_argument("folders", nargs="*", type=Path, help="folders of runs (default: checkpoints and runs)")
@@ -102,8 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     spectra.add_argument("run", type=Path)
     spectra.add_argument("--json", action="store_true", help="print JSON")
 
-    verify = add("verify", _verify, "compute a run's bound and certificates again, and say whether its folder agrees")
-    verify.add_argument("run", type=Path)
+    verify = add("verify", _verify, "compute a run, or the certificate of a picture, again, and say whether it agrees")
+    verify.add_argument("run", type=Path, help="a run folder, or a certificate: a file of JSON")
+    verify.add_argument("--model", type=Path, help="the run of a certificate (default: the one with its weights)")
     verify.add_argument(
         "--data", help="where the test set is: a name, a folder or a zip; without it no image is certified"
     )
@@ -208,7 +207,7 @@ def _try(entries: "Sequence[Entry]", device: str, options: argparse.Namespace) -
 
 
 def _certify(options: argparse.Namespace) -> None:
-    from lipviz import runs
+    from lipviz import proofs, runs
     from lipviz.certify import Certifier
     from lipviz.images import fit, open_picture
 
@@ -223,7 +222,8 @@ def _certify(options: argparse.Namespace) -> None:
         for path, picture in pictures:
             pixels, fitted = fit(picture, run.spec.input_shape)
             remarks += [*picture.notes, *fitted]
-            rows.append(_certified(run, certifier, path, pixels, [*picture.notes, *fitted]))
+            more = {"picture": path.name, "notes": [*picture.notes, *fitted]}
+            rows.append({**proofs.proof(run, certifier, pixels), **more})
     if options.json:
         print(json.dumps(rows, indent=2))
         return
@@ -231,25 +231,6 @@ def _certify(options: argparse.Namespace) -> None:
     print("radius: l2 norm, pixels in [0, 1], as the network sees the picture; the answer is stable, not correct")
     for note in dict.fromkeys(remarks):
         print(f"note: {note}")
-
-
-def _certified(
-    run: "Run", certifier: "Certifier", path: Path, pixels: "np.ndarray", notes: list[str]
-) -> dict[str, object]:
-    import torch
-
-    certificate = certifier(torch.tensor(pixels)[None])
-    return {
-        "picture": path.name,
-        "run": run.name,
-        "label": run.classes[int(certificate.label[0])],
-        "margin": float(certificate.margin[0]),
-        "radius": float(certificate.radius[0]),
-        "norm": "l2",
-        "unit": "pixels in [0, 1]",
-        "bound_of_body": certifier.body,
-        "notes": notes,
-    }
 
 
 def _runs(options: argparse.Namespace) -> None:
@@ -328,9 +309,26 @@ def _verify(options: argparse.Namespace) -> int:
     from lipviz import runs
     from lipviz.verify import verify
 
-    found = verify(runs.load(options.run), options.data, options.images or None)
+    if options.run.is_file():
+        found = _checked(options.run, options.model)
+    else:
+        found = verify(runs.load(options.run), options.data, options.images or None)
     print("\n".join(f"{'ok ' if finding.holds else 'NOT'} {finding.text}" for finding in found))
     return 0 if all(finding.holds for finding in found) else 1
+
+
+def _checked(file: Path, model: Path | None) -> "list[Finding]":
+    from lipviz import proofs, runs
+
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{file} is not a file of JSON: give a run folder, or a certificate") from None
+    each = said if isinstance(said, list) else [said]
+    if not each or not all(isinstance(one, dict) for one in each):
+        raise ValueError(f"{file} is not a certificate of lipviz")
+    here = [runs.load(model)] if model else runs.find(Path("checkpoints"), Path("runs"))
+    return [finding for one in each for finding in proofs.check(one, here[0] if model else proofs.fitting(one, here))]
 
 
 def _attack(options: argparse.Namespace) -> int:

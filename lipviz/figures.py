@@ -72,6 +72,7 @@ def margin_line(
     proof: tuple[ArrayLike, ArrayLike] | None = None,
     tried: tuple[ArrayLike, ArrayLike] | None = None,
     broken: tuple[float, float] | None = None,
+    others: Sequence[tuple[str, ArrayLike, ArrayLike]] = (),
 ) -> go.Figure:
     """The proof and the attack: margins found at perturbation sizes `radii`, above the line down to `radius`.
 
@@ -85,6 +86,8 @@ def margin_line(
         proof: (sizes, smallest margins that the proof allows); the straight line to `radius` where it is missing.
         tried: (sizes, margins) of the best points of attempts.
         broken: (size, margin) of the smallest break.
+        others: (name, sizes, margins) of other networks, drawn as if their margins began where this one does, so that
+            each crosses 0 where its answer falls.
     """
     x, y = np.asarray(radii, dtype=float), np.asarray(margins, dtype=float)
     palette, end = DARK if dark else LIGHT, max(float(x.max()), 1.3 * radius)
@@ -108,6 +111,18 @@ def margin_line(
         marker={"symbol": "triangle-down", "size": 8},
         hovertemplate="size %{x:.3f}: margin %{y:.3g}<extra></extra>",
     )
+    for i, (name, sizes, theirs) in enumerate(others):
+        y_other = np.asarray(theirs, dtype=float)
+        fig.add_scatter(
+            x=np.asarray(sizes),
+            y=y_other * (y[0] / y_other[0] if y_other[0] > 0 else 1.0),
+            customdata=y_other,
+            name=f"{name}, from the same height",
+            mode="lines+markers",
+            line={"color": palette[(5, 2, 8)[i % 3]], "width": 1.5, "dash": "dot"},
+            marker={"symbol": ("square-open", "diamond-open", "cross-open")[i % 3], "size": 6},
+            hovertemplate="size %{x:.3f}: margin %{customdata:.3g}",
+        )
     for points, name, symbol, colour, width in (
         (tried, "best point of each attempt", "circle-open", INK[dark].text, 7),
         (broken and ([broken[0]], [broken[1]]), "smallest break found", "star", palette[4], 14),

@@ -36,7 +36,7 @@ class Answer:
         margin: its logit minus the largest other one.
         radius: certified, l2, pixels in [0, 1].
         constant: proven Lipschitz bound of the network up to its last layer.
-        sample: whether the picture is one that comes with the app, and no visitor's own.
+        sample: name of the picture where it comes with the app; None for a visitor's own.
     """
 
     run: Run
@@ -46,7 +46,7 @@ class Answer:
     margin: float
     radius: float
     constant: float
-    sample: bool = False
+    sample: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from torch import Tensor
 from lipviz.certify import Certifier, in_unit
 
 STEPS = 30  # of one attempt
+BUDGETS = (10, STEPS, 100, 300)  # that a visitor may choose from
 PRESS = 10  # attempts at a time
 MOST = 1000  # of one network on one picture
 HALVINGS = 12  # of the way from the picture to a break, once one is found
@@ -134,7 +135,13 @@ class Target:
         return self.x + t[:, None, None, None] * (z - self.x)
 
 
-def attempts(certifier: Certifier, pixels: UInt8[np.ndarray, "c h w"], first: int = 0, count: int = PRESS) -> Tries:
+def attempts(
+    certifier: Certifier,
+    pixels: UInt8[np.ndarray, "c h w"],
+    first: int = 0,
+    count: int = PRESS,
+    steps: int = STEPS,
+) -> Tries:
     """Attempts number `first` to `first + count - 1`; the number is the seed, so each can be made again.
 
     Every attempt begins at a random point. Those with an even number go for whichever class comes nearest, the others
@@ -145,9 +152,10 @@ def attempts(certifier: Certifier, pixels: UInt8[np.ndarray, "c h w"], first: in
         pixels: what the network sees, 0 to 255.
         first: number of the first attempt.
         count: how many.
+        steps: of each.
     """
     target = Target(certifier, pixels)
-    found, lowest = _search(target, range(first, first + count))
+    found, lowest = _search(target, range(first, first + count), steps)
     best, under = target.check(found)
     beside, under_beside = target.check(lowest)
     breaks = [point for point in best if point.label != target.y]
@@ -173,7 +181,9 @@ def walked(certifier: Certifier, pixels: UInt8[np.ndarray, "c h w"], steps: Floa
     return Tries(sizes, margins, under, best, below[:KEPT])
 
 
-def _search(target: Target, numbers: Sequence[int]) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]]:
+def _search(
+    target: Target, numbers: Sequence[int], steps: int
+) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]]:
     """For each attempt its best point, and the point that came nearest to the floor, or furthest below it."""
     x, model, d = target.x, target.certifier.frozen, target.x.numel()
     noise = torch.cat([torch.randn(x.shape, generator=_seeded(k), dtype=torch.float64) for k in numbers])
@@ -185,7 +195,7 @@ def _search(target: Target, numbers: Sequence[int]) -> tuple[Float[Tensor, "n c 
     best, lowest = z.clone(), z.clone()
     best_key = torch.full((len(numbers), 2), math.inf, dtype=torch.float64)  # (0, size) of a break, (1, margin) without
     slack = torch.full((len(numbers),), math.inf, dtype=torch.float64)
-    for step in range(STEPS + 1):
+    for step in range(steps + 1):
         z = z.detach().requires_grad_()
         s = model(z)
         aimed = s[:, target.y] - (s + aim).amax(1)
@@ -197,7 +207,7 @@ def _search(target: Target, numbers: Sequence[int]) -> tuple[Float[Tensor, "n c 
             best_key[ahead], best[ahead] = key[ahead], z[ahead]
             nearer = (gap := margin - target.floor(size)) < slack
             slack[nearer], lowest[nearer] = gap[nearer], z[nearer]
-            turn = (1 + math.cos(math.pi * step / STEPS)) / 2  # from 1 down to 0
+            turn = (1 + math.cos(math.pi * step / steps)) / 2  # from 1 down to 0
             length = g.flatten(1).norm(dim=1)
             if eps is None:  # where the margin would be 0 if the network were linear
                 eps = (size + aimed.clamp_min(0) / length.clamp_min(1e-12)).clamp(1e-6, math.sqrt(d))

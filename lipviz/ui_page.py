@@ -31,6 +31,8 @@ FIRST = """<style>@media (max-width: 640px) {
 [data-testid="stVerticalBlock"]:has(> * > [class*="st-key-picture_"]) { reading-flow: flex-visual }
 [data-testid="stVerticalBlock"] > :has(> [class*="st-key-picture_"]) { order: -1 }
 [data-testid="stVerticalBlock"] > :has(> .st-key-page_top) { order: -2 }
+[data-testid="stHorizontalBlock"]:has(> * [class*="st-key-after_"]) { reading-flow: flex-visual }
+[data-testid="stColumn"]:has([class*="st-key-after_"]) { order: 1 }
 }</style>"""
 
 
@@ -68,6 +70,14 @@ def part(name: str, key: str = "") -> "st.delta_generator.DeltaGenerator":
 def picture(key: str = "") -> "st.delta_generator.DeltaGenerator":
     """A container for what the page is about; on a phone it comes first in its column, but for the title."""
     found = st.container(key=f"picture_{key}")
+    with found:
+        st.html(FIRST)
+    return found
+
+
+def after(key: str) -> "st.delta_generator.DeltaGenerator":
+    """A container in a column that on a phone comes after the columns beside it: words on the picture there."""
+    found = st.container(key=f"after_{key}")
     with found:
         st.html(FIRST)
     return found

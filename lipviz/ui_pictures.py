@@ -28,6 +28,7 @@ STEPS = (
     *(306, 357, 408, 459, 510, 612, 765),
 )
 SIZES = tuple(step / 255 for step in STEPS)
+FIRM = 36 / 255  # the smallest size at which the literature compares
 
 
 def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture"]:
@@ -90,12 +91,13 @@ def answer(run: "Run", picture: Callable[[tuple[int, ...]], "Picture"]) -> "Answ
     from lipviz import pictures, samples
 
     found = pictures.answer(run, certifier(run), picture(run.spec.input_shape))
-    return replace(found, sample=getattr(picture, "func", None) is samples.load)
+    own = getattr(picture, "func", None) is not samples.load
+    return found if own else replace(found, sample=picture.args[0])
 
 
 def walk(answer: "Answer", way: str, sizes: Sequence[float] = SIZES) -> "Walk":
     """The picture of the answer changed by each size, one way out."""
-    kept = _walk_of_all if answer.sample else _walk_of_one
+    kept = _walk_of_one if answer.sample is None else _walk_of_all
     return kept(str(answer.run.folder), answer.margin, answer.pixels, way, tuple(sizes))
 
 
@@ -163,7 +165,7 @@ def verdict(radius: float) -> None:
     """The certificate as a chip: an icon and words, and a colour that says nothing on its own."""
     from lipviz.pictures import rounded_down
 
-    if radius >= 36 / 255:  # the smallest size at which the literature compares
+    if radius >= FIRM:
         st.badge(f"Certified to {rounded_down(radius)}", icon=":material/verified:", color="green")
     elif radius > 0:
         st.badge(f"Only to {rounded_down(radius)}", icon=":material/warning:", color="orange")
@@ -196,12 +198,44 @@ def card(answer: "Answer") -> None:
             says(answer)
             st.caption(_numbers(answer))
         sentence(answer)
+        words = "What the radius hangs on, as JSON: lipviz verify computes it again from the weights."
+        st.download_button(
+            "Certificate",
+            partial(_certificate, answer),
+            f"{answer.run.name}-certificate.json",
+            "application/json",
+            help=words,
+            on_click="ignore",
+            key=f"certificate_{answer.run.folder.name}",
+            icon=":material/download:",
+        )
+
+
+def _certificate(answer: "Answer") -> str:
+    import json
+
+    from lipviz.proofs import proof
+
+    return json.dumps(proof(answer.run, certifier(answer.run), answer.pixels), indent=2)
 
 
 def says(answer: "Answer") -> None:
-    """The answer and its certificate, in one line each."""
+    """The answer and its certificate, in one line each, and whether the answer is right where that is known."""
     st.markdown(f"{literal(answer.run.name)} says **{literal(answer.label)}**")
     verdict(answer.radius)
+    if wrong := mistake(answer):
+        st.badge(wrong, icon=":material/error:", color="orange")
+
+
+def mistake(answer: "Answer") -> str:
+    """What is wrong about the answer to a sample; "" where it is right, or nobody has said what the picture shows."""
+    from lipviz import samples
+
+    truth = None if answer.sample is None else samples.SAMPLES[answer.sample].truth
+    if truth in (None, answer.label):
+        return ""
+    firm = "Stable, and wrong" if answer.radius >= FIRM else "Wrong"
+    return f"{firm}: it is a {truth}" if truth in answer.run.classes else f"{firm}: none of its classes"
 
 
 def sentence(answer: "Answer") -> None:

@@ -26,7 +26,7 @@ PICTURES = 100  # for which attempts are kept, each with each network
 def walked(answer: "Answer") -> "Tries":
     """The walk to the nearest class as one more search: its points checked against the line, its break drawn back."""
     steps = ui_pictures.walk(answer, "nearest class").pixels
-    kept = _walked_of_all if answer.sample else _walked_of_one
+    kept = _walked_of_one if answer.sample is None else _walked_of_all
     return kept(str(answer.run.folder), answer.margin, answer.pixels, steps)
 
 
@@ -85,7 +85,7 @@ def best(answer: "Answer") -> "Point | None":
 
 def press(answers: Sequence["Answer"], shown: "Answer") -> None:
     """The button for more attempts, against every network; and what all attempts on the one shown came to."""
-    from lipviz.tries import MOST, PRESS, attempts
+    from lipviz.tries import BUDGETS, MOST, PRESS, STEPS, attempts
 
     store = st.session_state.setdefault(KEY, {})
     full = all(len(kept(answer).size) >= MOST for answer in answers)
@@ -93,12 +93,14 @@ def press(answers: Sequence["Answer"], shown: "Answer") -> None:
         words = f"{PRESS} more attempts against each network, each from its own random point. At most {MOST:,}."
         asked = st.button("Try harder", help=words, key="ci_harder", disabled=full, icon=":material/search:")
         counter = st.empty()
+    words = "Gradient steps of an attempt: more of them search longer, and take as much longer."
+    steps = st.select_slider("Steps of an attempt", BUDGETS, STEPS, key="ci_steps", help=words, bind="query-params")
     if asked:
         for answer in answers:
             with st.spinner(f"{PRESS} more attempts to break {literal(answer.run.name)} ..."):
                 so_far = kept(answer)
                 if len(so_far.size) < MOST:
-                    more = attempts(certifier(answer.run), answer.pixels, len(so_far.size), PRESS)
+                    more = attempts(certifier(answer.run), answer.pixels, len(so_far.size), PRESS, steps)
                     store[_name(answer)] = so_far + more
         while len(store) > PICTURES:
             store.pop(next(iter(store)))

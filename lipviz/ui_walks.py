@@ -11,6 +11,8 @@ from lipviz.ui_pictures import STEPS, listed
 from lipviz.ui_tries import BUG, best, count, kept, line, size_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from lipviz.pictures import Answer, Walk
 
 WAYS = ("nearest class", "random noise")
@@ -141,15 +143,26 @@ def notice(rows: Sequence[dict[str, Any]], step: int, way: str, seen: str) -> st
     return "Outside the radius nothing is promised; this search has found no other answer at this size."
 
 
-def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
-    """The margin on the way out above the line of the proof."""
+def _near(walk: "Walk", end: float) -> "NDArray":
+    """Which steps of the walk are drawn up to that size: the first one always."""
+    return (walk.size <= end) | (walk.size <= walk.size[1])
+
+
+def proof(answers: Sequence["Answer"], walks: Sequence["Walk"], focus: int, step: int, way: str) -> None:
+    """The margin of one network on the way out above the line of the proof, and where the others fall."""
     from lipviz import figures
     from lipviz.pictures import rounded_down
 
+    answer, walk = answers[focus], walks[focus]
     radius = min(float(rounded_down(answer.radius)), 1e3)  # so that the figure never names a larger one
     tries, point = kept(answer), best(answer)
     end = max(2.2 * radius, 1.5 * walk.size[step], 0.05, 1.05 * (point.size if point else 0.0))
-    near = (walk.size <= end) | (walk.size <= walk.size[1])
+    near = _near(walk, end)
+    beside = [
+        (other.run.name, out.size[_near(out, end)], out.margin[_near(out, end)])
+        for i, (other, out) in enumerate(zip(answers, walks, strict=True))
+        if i != focus
+    ]
     found = "margin on the way to the nearest class" if way == "nearest class" else "margin with random noise"
     figure = figures.margin_line(
         walk.size[near],
@@ -161,6 +174,7 @@ def proof(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
         line(answer, radius),
         (tries.size, tries.margin),
         (point.size, point.margin) if point else None,
+        beside,
     )
     alt = f"The margin stays above a line that falls from {answer.margin:.3g} to 0 at {radius}; {count(answer)}"
     ui_live.chart(figure, "margin", alt)

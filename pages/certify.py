@@ -28,7 +28,7 @@ with left, ui_page.part("controls"):
     picture = ui_pictures.pick_picture("ci", "Digit 3" if grey else "Cat")
     chosen = ui.pick_runs(found, "ci_runs", default, "Networks", ui_pictures.MAX_NETWORKS)
 answers = []
-with middle:
+with middle, ui_page.after("cards"):
     for run in chosen:
         with ui.in_words():
             answers.append(ui_pictures.answer(run, picture))
@@ -44,7 +44,7 @@ with right:
     walks = [ui_pictures.walk(answer, way) for answer in answers]
     ui_tries.press(answers, answers[focus])
     with line:
-        ui_walks.proof(answers[focus], walks[focus], step, way)
+        ui_walks.proof(answers, walks, focus, step, way)
     with changed:
         ui_walks.pictures(answers[focus], walks[focus], step, way)
 batch = st.container()
@@ -66,7 +66,8 @@ with ui_page.part("numbers"):
 own = "Each network is led its own way: towards its own nearest class, along the gradient of its own margin."
 st.caption(own if way == "nearest class" else "Networks of one input shape see the same random noise.")
 ui_page.depths(*texts.CERTIFY)
-code = snippets.certify(ui.shown_path(answers[focus].run))
+shown = answers[focus]
+code = snippets.margin(ui.shown_path(shown.run), shown.sample, way, ui_pictures.SIZES[step])
 ui_page.finish(code, "margins.csv", partial(ui_walks.csv, answers, walks))
 with batch:
     ui_batch.show(chosen, "ci")

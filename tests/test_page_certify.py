@@ -7,12 +7,14 @@ import shutil
 import sys
 import zipfile
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lipviz import figures, pictures, runs, samples, tries, ui, ui_pictures, ui_tries, ui_walks
+from lipviz.cli import main
 from lipviz.recipes import Recipe
 from lipviz.train import train
 from pages import charts, opened, tables
@@ -158,6 +160,50 @@ def test_noise_of_the_same_size_stands_beside_the_change(folder):
     at.segmented_control(key="ci_way").set_value("random noise").run()
     [body] = [block.proto.body for block in at.get("html") if "Difference" in block.proto.body]
     assert "Noise of size" not in body, "it is the change itself"
+
+
+def test_a_wrong_answer_to_a_sample_is_called_wrong(folder, monkeypatch):
+    answer = ui_pictures.answer(runs.load(folder / "digits-aol"), partial(samples.load, "Digit 3"))
+    assert answer.sample == "Digit 3"
+    firm, weak = (replace(answer, radius=radius) for radius in (0.2, 0.1))
+    assert ui_pictures.mistake(replace(firm, label="3")) == ""
+    assert ui_pictures.mistake(replace(firm, label="8")) == "Stable, and wrong: it is a 3"
+    assert ui_pictures.mistake(replace(weak, label="8")) == "Wrong: it is a 3"
+    assert ui_pictures.mistake(replace(firm, sample="Coffee")) == "Stable, and wrong: none of its classes"
+    assert ui_pictures.mistake(replace(firm, sample="Cat")) == "Stable, and wrong: none of its classes"
+    assert ui_pictures.mistake(replace(firm, sample=None)) == "", "nobody said what it shows"
+    at = opened("certify", ci_sample="Coffee")
+    assert "wrong: none of its classes" in words(at).lower()
+
+
+def test_the_certificate_of_each_network_is_a_file_that_verifies(folder, capsys):
+    at = opened("certify")
+    assert [button.label for button in at.get("download_button")].count("Certificate") == 2
+    answer = ui_pictures.answer(runs.load(folder / "digits-plain"), sample)
+    (folder / "it.json").write_text(ui_pictures._certificate(answer))
+    assert main(["verify", str(folder / "it.json"), "--model", str(folder / "digits-plain")]) == 0
+    assert main(["verify", str(folder / "it.json"), "--model", str(folder / "digits-aol")]) == 1
+
+
+def test_longer_attempts_have_more_steps(folder, monkeypatch):
+    asked, made = [], tries.attempts
+    monkeypatch.setattr(tries, "attempts", lambda *given: asked.append(given[-1]) or made(*given))
+    at = opened("certify", ci_steps="100")
+    at.button(key="ci_harder").click().run()
+    assert asked == [100, 100]
+    answer = ui_pictures.answer(runs.load(folder / "digits-aol"), sample)
+    short, long = (made(ui.certifier(answer.run), answer.pixels, 0, 4, steps) for steps in (2, 60))
+    assert np.mean(long.size) < np.mean(short.size)
+
+
+def test_other_networks_are_drawn_from_the_same_height(folder):
+    fig = figures.margin_line([0, 0.5], [0.9, 0.3], 0.4, others=[("b", [0, 0.1, 0.2], [2.0, 0.0, -1.0])])
+    [other] = [trace for trace in fig.data if trace.name == "b, from the same height"]
+    assert list(other.y) == pytest.approx([0.9, 0.0, -0.45]) and list(other.customdata) == [2.0, 0.0, -1.0]
+    at = opened("certify")
+    assert "digits-plain, from the same height" in [trace["name"] for trace in charts(at)[0]["data"]]
+    at.segmented_control(key="ci_seen").set_value("digits-plain").run()
+    assert "digits-aol, from the same height" in [trace["name"] for trace in charts(at)[0]["data"]]
 
 
 def test_verdicts_in_every_state(folder):

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from shipped import CHECKPOINTS, NAMES
 
 import lipviz
-from lipviz import radii, radii_words, runs, snippets, ui_page
+from lipviz import pictures, radii, radii_words, runs, samples, snippets, ui_page
+from lipviz.images import open_picture
 from pages import opened
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +77,18 @@ def test_code_of_a_certificate(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(lipviz, "certify", lambda *asked: found.append(certify(*asked)) or found[0])
     said = run(snippets.certify(str(CHECKPOINTS / NAMES[0])), monkeypatch, tmp_path, capsys)
     assert f"no change of l2 norm below {float(found[0].radius)} alters" in said
+
+
+@pytest.mark.parametrize("sample", ["Digit 3", None])
+def test_code_of_the_margin(monkeypatch, tmp_path, capsys, sample):
+    Image.new("L", (30, 30), 99).save(tmp_path / "picture.jpg")
+    name = next(name for name in NAMES if name.startswith("mnist"))
+    said = run(snippets.margin(str(CHECKPOINTS / name), sample, "random noise", 0.2), monkeypatch, tmp_path, capsys)
+    made = lipviz.load(CHECKPOINTS / name)
+    picture = samples.load(sample, made.spec.input_shape) if sample else open_picture(tmp_path / "picture.jpg")
+    found = pictures.answer(made, lipviz.Certifier(made.model, made.spec.input_shape), picture)
+    assert f"{found.label} margin {found.margin} no change of l2 norm below {found.radius} alters" in said
+    assert "margin, random noise" in (tmp_path / "margin.html").read_text()
 
 
 def test_code_of_training(monkeypatch, tmp_path, capsys):
