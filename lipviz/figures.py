@@ -144,4 +144,7 @@ def margin_line(
         line = {"dash": "dot", "width": 2, "color": INK[dark].text}
         fig.add_vline(size, line=line, annotation_text=f"size {size:.3g}", annotation_position="bottom right")
     fig.update_xaxes(range=[0, 1.03 * end])
+    if others:  # they may leave the picture
+        own = np.concatenate([y, *(np.asarray(each[1], dtype=float) for each in (proof, tried) if each is not None)])
+        fig.update_yaxes(range=[min(1.1 * float(own.min()), -0.3 * y[0]), max(1.08 * float(own.max()), y[0] + 1e-9)])
     return fig.update_yaxes(zeroline=True)

@@ -28,7 +28,6 @@ STEPS = (
     *(306, 357, 408, 459, 510, 612, 765),
 )
 SIZES = tuple(step / 255 for step in STEPS)
-FIRM = 36 / 255  # the smallest size at which the literature compares
 
 
 def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture"]:
@@ -165,7 +164,7 @@ def verdict(radius: float) -> None:
     """The certificate as a chip: an icon and words, and a colour that says nothing on its own."""
     from lipviz.pictures import rounded_down
 
-    if radius >= FIRM:
+    if radius >= 36 / 255:  # the smallest size at which the literature compares
         st.badge(f"Certified to {rounded_down(radius)}", icon=":material/verified:", color="green")
     elif radius > 0:
         st.badge(f"Only to {rounded_down(radius)}", icon=":material/warning:", color="orange")
@@ -234,8 +233,7 @@ def mistake(answer: "Answer") -> str:
     truth = None if answer.sample is None else samples.SAMPLES[answer.sample].truth
     if truth in (None, answer.label):
         return ""
-    firm = "Stable, and wrong" if answer.radius >= FIRM else "Wrong"
-    return f"{firm}: it is a {truth}" if truth in answer.run.classes else f"{firm}: none of its classes"
+    return f"Wrong: it is a {truth}" if truth in answer.run.classes else "Wrong: none of its classes"
 
 
 def sentence(answer: "Answer") -> None:

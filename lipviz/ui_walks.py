@@ -76,7 +76,7 @@ def pictures(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
     label = int(walk.label[step])
     place = st.container()
     words = f"Show the smallest break found, {size_of(point.size)}" if point else "No break found yet"
-    broken = st.toggle(words, key="ci_break", disabled=point is None) and point
+    broken = st.toggle(words, key="ci_break", disabled=point is None, bind="query-params") and point
     if point and broken:
         after, size, label = point.pixels, point.size, point.label
     noise = ui_pictures.noise(answer, size) if size > 0 and (broken or way == "nearest class") else None
