@@ -42,6 +42,9 @@ class _Package(ModuleType):
             raise AttributeError(f"module 'lipviz' has no attribute {name!r}")
         return getattr(import_module(f"lipviz.{_HOMES[name]}"), name)
 
+    def __dir__(self) -> list[str]:
+        return sorted({*_HOMES, *super().__dir__()})
+
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):  # the import system binds submodules here
             super().__setattr__(name, value)

@@ -87,7 +87,7 @@ class Report:
             middle = f"median distance {np.median(found[hit]):.3f}" if hit.any() else "nothing"
             inside = int(np.sum(found < self.radius))
             lines.append(f"{name}: found {hit.sum()} of {len(found)}, {middle}, {inside} inside a certified radius")
-        tight = self.radius / self.smallest
+        tight = np.divide(self.radius, self.smallest, out=np.zeros_like(self.radius), where=np.isfinite(self.smallest))
         lines.append(f"certified radius / distance found: median {np.median(tight):.2f}, largest {tight.max():.3f}")
         return "\n".join(lines)
 
@@ -152,7 +152,7 @@ def _distances(model: nn.Module, x: Tensor, label: Tensor, protocol: Protocol) -
     try:
         from foolbox import attacks
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("attacks need foolbox: pip install 'lipviz[attack]'") from None
+        raise ModuleNotFoundError("attacks need foolbox: pip install -e '.[attack]'") from None
     search = Search(model, x, label)
     ends = search(attacks.L2DeepFoolAttack(steps=protocol.steps))
     distance = search.distance(ends)

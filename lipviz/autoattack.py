@@ -212,7 +212,7 @@ def _pyautoattack_version() -> str:
     try:
         import pyautoattack  # noqa: F401
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("AutoAttack needs pyautoattack: pip install 'lipviz[attack]'") from None
+        raise ModuleNotFoundError("AutoAttack needs pyautoattack: pip install -e '.[attack]'") from None
     return version("pyautoattack")
 
 

@@ -13,8 +13,9 @@ import torch
 
 from lipviz import archives
 from lipviz.certify import Certifier
+from lipviz.digits import rounded_down
 from lipviz.images import ImageError, Picture, fit, open_picture
-from lipviz.pictures import class_name, rounded_down
+from lipviz.pictures import class_name
 from lipviz.runs import Run
 
 MOST = 5000  # pictures at once

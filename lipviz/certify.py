@@ -218,17 +218,21 @@ def rounding(module: nn.Module, absolute: float, value: float, x: Tensor, y: Ten
     if isinstance(module, CircularConv):
         (out, channels), (n, m) = module.weight.shape[:2], module.weight.shape[-2:]
         relative = 3 * 8 * U * math.log2(2 * n * m) * math.sqrt(n * m) + gamma(4 * channels)
-        return relative * value * math.sqrt(min(out, channels)) * size + U * _bias(module, y)
+        lost = 8 * (channels + 1) * n * m * TINY * math.sqrt(y[0].numel()) * (1 + absolute)
+        return relative * value * math.sqrt(min(out, channels)) * size + U * _bias(module, y) + lost
     if isinstance(module, FrozenResidual):
-        bias = _bias(module.inner, x)  # as many places as the input has: a residual row keeps the image size
+        bias = _hidden_bias(module.inner, x)
         inner = gamma(_terms(module.inner)) * (absolute * size + bias)
         middle = absolute * size + bias + inner
-        return 2 * absolute * inner + gamma(_terms(module.outer)) * 2 * absolute * middle + 8 * U * (size + middle)
+        lost = _terms(module.outer) * TINY * math.sqrt(x[0].numel()) * (1 + 2 * absolute)
+        outer = gamma(_terms(module.outer)) * 2 * absolute * middle
+        return 2 * absolute * inner + outer + 8 * U * (size + middle) + lost
     if isinstance(module, FrozenSandwich):
         return _sandwich(module, x, y)
     if isinstance(module, FrozenSeries):
         bias = 0.0 if module.bias is None else _spread(module.bias, y)
-        return _series(module, absolute, size) + U * (_size(y) + bias)
+        lost = 3 * _terms(module.conv) * TINY * math.sqrt(x[0].numel()) * (1 + absolute) ** 3
+        return _series(module, absolute, size) + U * (_size(y) + bias) + lost
     if type(module) in (nn.Linear, nn.Conv2d, Padded, PaddedTranspose):
         underflow = _terms(module) * TINY * math.sqrt(y[0].numel())  # a product below it is lost altogether
         return gamma(_terms(module)) * (absolute * size + _bias(module, y)) + underflow
@@ -289,6 +293,14 @@ def _bias(module: nn.Module, y: Tensor) -> float:
     """Norm of the bias as it is spread over the output."""
     layer = module.conv if isinstance(module, Padded | PaddedTranspose) else module
     return _spread(layer.bias, y) if isinstance(layer.bias, Tensor) else 0.0
+
+
+def _hidden_bias(inner: nn.Module, x: Tensor) -> float:
+    """Norm of the bias in front of the relu of a residual: as many places as the input has, of another width maybe."""
+    layer = inner.conv if isinstance(inner, Padded | PaddedTranspose) else inner
+    if not isinstance(layer.bias, Tensor):
+        return 0.0
+    return float(_size(layer.bias.detach()[None])) * math.sqrt(x[0].numel() / x.shape[1]) * (1 + 1e-9)
 
 
 def _spread(vector: Tensor, y: Tensor) -> float:

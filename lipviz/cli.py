@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lipviz import cli_bench
+from lipviz.digits import rounded_down, rounded_up
 from lipviz.plaintext import table
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lipviz.zoo import Entry
 
 MARKS = (36, 72, 108, 255)
+SOURCES = "moons, circles, spirals, digits, mnist, cifar10"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options) or 0
     except KeyboardInterrupt:
-        print("stopped; the run folder holds everything up to the last evaluation", file=sys.stderr)
+        kept = options.command in (_train, _zoo) and getattr(options, "changes", None) is None
+        print(f"stopped{'; the run folder holds everything up to the last evaluation' * kept}", file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError, ModuleNotFoundError) as error:
         print(f"lipviz: {' '.join(str(error).split())}", file=sys.stderr)
@@ -50,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("options", nargs=argparse.REMAINDER, help="passed to streamlit, such as --server.port 8600")
 
     train = add("train", _train, "train a network and write a run folder")
-    train.add_argument("source", nargs="?", help="moons, circles, spirals, digits, or a folder or zip of images")
+    train.add_argument("source", nargs="?", help=f"{SOURCES}, or a folder or zip of images")
     train.add_argument("--layer", default="aol", help="a row of the layer table (default: aol)")
     train.add_argument("--out", type=Path, help="the run folder (default: runs/SOURCE-LAYER)")
     train.add_argument("--resume", action="store_true", help="continue the run in --out")
@@ -133,6 +136,8 @@ def _app(options: argparse.Namespace) -> int:
     import subprocess
 
     script = Path(__file__).parent.parent / "app.py"
+    if not script.exists():
+        raise ValueError("the app runs from a checkout of lipviz: clone it, then `make app`")
     return subprocess.call([sys.executable, "-m", "streamlit", "run", str(script), *options.options])
 
 
@@ -152,7 +157,7 @@ def _train(options: argparse.Namespace) -> None:
         run = train(options.out, source, device=options.device, resume=True, compile=options.compile)
     else:
         if options.source is None:
-            raise ValueError("give a source: moons, circles, spirals, digits, or a folder or zip of images")
+            raise ValueError(f"give a source: {SOURCES}, or a folder or zip of images")
         shape = (3, options.size, options.size) if options.size else None
         loaded = data.load(options.source, shape, options.seed)
         loaded = replace(loaded, notes=(*loaded.notes, *options.note))
@@ -212,7 +217,7 @@ def _certify(options: argparse.Namespace) -> None:
     from lipviz.images import fit, open_picture
 
     pictures = [(path, open_picture(path, path.name)) for path in options.pictures]
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     remarks: list[str] = []
     for folder in options.model:
         run = runs.load(folder)
@@ -227,7 +232,8 @@ def _certify(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(rows, indent=2))
         return
-    print(table([{k: _short(row[k]) for k in ("picture", "run", "label", "margin", "radius")} for row in rows]))
+    shown = ("picture", "run", "label", "margin")
+    print(table([{k: _short(row[k]) for k in shown} | {"radius": rounded_down(row["radius"], 4)} for row in rows]))
     print("radius: l2 norm, pixels in [0, 1], as the network sees the picture; the answer is stable, not correct")
     for note in dict.fromkeys(remarks):
         print(f"note: {note}")
@@ -284,7 +290,7 @@ def _spectra(options: argparse.Namespace) -> None:
     run = runs.load(options.run)
     certified = bound(run.model, run.spec.input_shape)
     bounds = {layer.name: layer for layer in certified.layers}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "layer": s.layer,
             "kind": s.kind,
@@ -301,8 +307,8 @@ def _spectra(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({"layers": rows, "bound": certified.value}, indent=2))
         return
-    print(table([{k: _short(v) for k, v in row.items()} for row in rows]))
-    print(f"Lipschitz constant of the whole network, l2, at most {certified.value:.6g}")
+    print(table([{k: _short(v) for k, v in row.items()} | {"bound": rounded_up(row["bound"])} for row in rows]))
+    print(f"Lipschitz constant of the whole network, l2, at most {rounded_up(certified.value, 6)}")
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -182,7 +182,7 @@ def formula(s: Float[Tensor, " k"], body: float, distance: Float[Tensor, "k k"] 
     """(min_j (s_y - s_j) / (body ||w_y - w_j||), its divisor), with sqrt(2) for rows that are not known."""
     y = int(s.argmax())
     divisor = body * (torch.full_like(s, math.sqrt(2)) if distance is None else distance[y])
-    radii = (s[y] - s) / divisor
+    radii = torch.where(s[y] > s, (s[y] - s) / divisor, 0.0)  # two equal rows: 0 / 0
     radii[y] = math.inf
     j = int(radii.argmin())
     return float(radii[j]), float(divisor[j])

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lipviz.pictures import rounded_down
+from lipviz.digits import rounded_down
 
 if TYPE_CHECKING:
     from lipviz.falsehoods import Case

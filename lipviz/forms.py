@@ -216,10 +216,18 @@ class Transposed(nn.Module):
 
 
 def frozen_for(op: Operator, W: Tensor, b: Tensor | None, size: tuple[int, ...] | None) -> nn.Module:
-    """The plain layer with the weight W; without a size it refuses wrapped images that the stride does not divide."""
+    """The plain layer with the weight W, for wrapped images whose sides the stride divides, unless `size` is another.
+
+    Args:
+        op: the geometry.
+        W: the weight, a kernel or a matrix.
+        b: the bias.
+        size: sides of the image; None for images that the stride divides, () for a weight that any image may have.
+    """
     frozen = op.freeze(W, b)
-    if size is None and isinstance(frozen, Padded) and frozen.padding_mode == "circular":
-        frozen.divisor = frozen.conv.stride[0]
+    if size != () and isinstance(frozen, Padded) and frozen.padding_mode == "circular":
+        stride = frozen.conv.stride[0]  # other images have another T
+        frozen.divisor = stride if all(n % stride == 0 for n in size or ()) else 1
     return frozen
 
 

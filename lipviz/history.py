@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipviz.bounds import Bound
+from lipviz.digits import rounded_up
 from lipviz.layers import LAYERS
 from lipviz.networks import Spec
-from lipviz.pictures import rounded_up
 from lipviz.runs import Run, RunError
 from lipviz.spectra import Spectrum
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lipviz import jobs, runs
+from lipviz.digits import rounded_up
 
 
 def told(run: runs.Run) -> str:
@@ -51,13 +52,17 @@ def facts(run: runs.Run) -> list[tuple[str, str, str]]:
     if not last:
         return []
     said = {
-        "epoch": ("epoch", f"{{:.0f}} / {jobs.total_epochs(run)}", "of the last evaluation"),
-        "accuracy": ("clean", "{:.1%}", "accuracy on held-out data"),
-        "certified_36": ("certified", "{:.1%}", "correct with a radius above 36/255 (l2), held-out data"),
-        "bound": ("bound", "{:.4g}", "proved Lipschitz bound of the network, l2; the last layer may bring it above 1"),
-        "images_per_second": ("inputs per second", "{:,.0f}", "training only, without the evaluations"),
+        "epoch": ("epoch", f"{{:.0f}} / {jobs.total_epochs(run)}".format, "of the last evaluation"),
+        "accuracy": ("clean", "{:.1%}".format, "accuracy on held-out data"),
+        "certified_36": ("certified", "{:.1%}".format, "correct with a radius above 36/255 (l2), held-out data"),
+        "bound": (
+            "bound",
+            rounded_up,
+            "proved Lipschitz bound of the network, l2; the last layer may lift it above 1",
+        ),
+        "images_per_second": ("inputs per second", "{:,.0f}".format, "training only, without the evaluations"),
     }
-    told = [(name, form.format(last[key]), what) for key, (name, form, what) in said.items() if key in last]
+    told = [(name, form(last[key]), what) for key, (name, form, what) in said.items() if key in last]
     return [(name, value.replace("%", " %"), what) for name, value, what in told]
 
 

@@ -29,7 +29,8 @@ class Row:
         family: rows of one family share a colour everywhere.
         form: affine, residual, orthogonal or sandwich.
         formula: what makes it 1-Lipschitz.
-        guarantee: "exact" (all singular values 1), "bounded" (none above 1) or "none".
+        guarantee: "exact" (all singular values 1; of a convolution under circular padding, on images that its stride
+            divides), "bounded" (none above 1) or "none".
         reference: authors, venue, year.
         cost: what a training step pays on top of the plain layer; the frozen layer pays nothing unless said.
         dense: (op, bias, generator, **options) -> module; None where there is no dense form.

@@ -9,6 +9,7 @@ A power iteration is a lower bound and never appears here.
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -41,6 +42,8 @@ def norm_bound(F: Inexact[Tensor, "*batch m n"]) -> float:
         raise ValueError("weights must be finite, got NaN or infinity")
     if peak == 0:
         return 0.0
+    if peak < 2.0**-900:  # the inverse of its power of two, which complex numbers are multiplied by, would overflow
+        return _scaled(norm_bound(F * 2.0**600), 2.0**-600)
     scale = 2.0 ** (math.frexp(peak)[1] - 1)  # a power of two: dividing by it is exact
     F = F / scale
     m, n = F.shape[-2:]
@@ -54,7 +57,7 @@ def norm_bound(F: Inexact[Tensor, "*batch m n"]) -> float:
         eye = torch.eye(n, dtype=G.dtype)
         failed = torch.linalg.cholesky_ex(mu * eye - G).info > 0
         if not failed.any():
-            return math.sqrt(mu + gram_error + factor_error) * (1 + 4 * U) * scale
+            return _scaled(math.sqrt(mu + gram_error + factor_error) * (1 + 4 * U), scale)
         if not exact:  # the guess missed some: they tell the largest eigenvalue
             top, exact = max(top, float(torch.linalg.eigvalsh(G[failed]).amax())), True
         slack = 4 * slack + factor_error
@@ -83,12 +86,18 @@ def _largest_eigenvalue(G: Tensor, candidates: int = 8, steps: int = 30) -> floa
     return float(torch.linalg.eigvalsh(G).amax())
 
 
+def _scaled(value: float, scale: float) -> float:
+    """The product with a power of two: exact, but where it is denormal."""
+    return max(value * scale, sys.float_info.min)
+
+
 def symbol_bound(K: Tensor, grid: tuple[int, int], factor: float) -> float:
     """Bound of the largest norm of the symbol of K on a grid, its own rounding added, times `factor`."""
     k, l = K.shape[-2:]  # of the angles, and of the sums
     total = K.abs().sum((2, 3))
     rounding = U * (16 * (k + l + 4) + k * l) * float(total.max()) * math.sqrt(total.numel())
-    return (norm_bound(symbol(K, grid)) + rounding) * factor * (1 + 8 * U)
+    tiny = sys.float_info.min if K.any() else 0.0  # products below it are rounded to what the term above does not cover
+    return max((norm_bound(symbol(K, grid)) + rounding) * factor * (1 + 8 * U), tiny)
 
 
 def _gershgorin_bound(op: Conv, K: Tensor) -> float:
@@ -109,7 +118,7 @@ def _gershgorin_bound(op: Conv, K: Tensor) -> float:
         if not (q > 0).all():  # the quotient bounds the spectral radius for positive q only
             continue
         best = min(best, float((A @ q / q).max()) * (1 + gamma(4 * len(q) + 8)))
-    return math.sqrt(best) * (1 + 4 * U) * scale
+    return _scaled(math.sqrt(best) * (1 + 4 * U), scale)
 
 
 def conv_bound(module: nn.Module, shape: tuple[int, ...], enough: float) -> tuple[float, str]:
@@ -130,18 +139,19 @@ def _candidates(module: nn.Module, shape: tuple[int, ...]) -> Iterator[tuple[flo
     yield _gershgorin_bound(folded, K), "gershgorin with the Perron vector", 0.0
     outputs = op.outputs * math.prod(math.ceil(n / op.stride) for n in size)
     inputs = op.inputs * math.prod(size)
-    whole = min(inputs, outputs) <= UNROLL and inputs <= 4 * UNROLL
+    alone = op.padding_mode == "zeros" or min(size) >= op.kernel  # else taps meet on a pixel, and their sum is rounded
+    whole = alone and min(inputs, outputs) <= UNROLL and inputs <= 4 * UNROLL
     if op.padding_mode == "circular":
         grid = (size[0] // folded.stride, size[1] // folded.stride)
         exact = math.inf if folded == op else 0.0
         yield symbol_bound(folded.fold(K), grid, 1.0), "cholesky at every frequency", exact
-    else:
+    elif not whole:  # over images of all sizes: the matrix of this one has no larger norm
         reach = folded.fold(K).shape[-1] - 1
         for points in sorted({max(1, 8 * reach), max(1, 24 * reach)}):
             factor = folded.grid_factor(points)
             value = symbol_bound(folded.fold(K), (points, points), factor)
             # the grid itself is a lower bound over all sizes, so a finer one can gain no more than the factor
-            yield value, "supremum over frequencies", 0.0 if whole else 1.001 * value / factor
+            yield value, "supremum over frequencies", 1.001 * value / factor
     if whole:
         yield norm_bound(unrolled(module, shape)), "cholesky of the whole matrix", 0.0
 

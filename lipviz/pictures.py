@@ -8,7 +8,6 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Context, Decimal
 
 import numpy as np
 import torch
@@ -163,36 +162,3 @@ def data_uri(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def rounded_up(value: float, digits: int = 4) -> str:
-    """A bound in digits that never claim less than it is.
-
-    >>> rounded_up(5.85149), rounded_up(1.0), rounded_up(1 + 6e-12)
-    ('5.852', '1', '1 + 6e-12')
-    """
-    if 0 < value - 1 < 1e-6:
-        return f"1 + {value - 1:.0e}"
-    if not 0 < value < math.inf:
-        return f"{value}"
-    scale = 10.0 ** (digits - 1 - math.floor(math.log10(value)))
-    return f"{math.ceil(value * scale) / scale:.{digits}g}"
-
-
-def rounded_down(value: float, digits: int = 3) -> str:
-    """A radius in digits that never claim more than is proven.
-
-    >>> rounded_down(0.35999), rounded_down(1.0), rounded_down(0.000043217), rounded_down(4.8e-9), rounded_down(0.0)
-    ('0.359', '1.00', '0.0000432', '4e-9', '0')
-    >>> rounded_down(0.28), rounded_down(0.29), rounded_down(1234.5), rounded_down(1e-323)  # 0.29 is below 29/100
-    ('0.280', '0.289', '1234', '9e-324')
-    """
-    if not value > 0:
-        return "0"
-    if value == math.inf:
-        return "inf"
-    power = Decimal(value).adjusted()  # exact, as floats times a power of ten are not
-    tiny = value < 1e-6
-    last = power if tiny else min(0, power + 1 - digits)
-    low = Decimal(value).quantize(Decimal(1).scaleb(last), ROUND_DOWN, Context(prec=400))
-    return f"{low:e}" if tiny else f"{low:f}"

@@ -69,7 +69,7 @@ class Net:
     def share(self, points: Points, eps: float) -> float:
         """Certified accuracy at eps."""
         right, radius = self.measured(points)
-        return float((right & (radius >= eps)).mean())
+        return float((right & (radius > eps)).mean())
 
 
 @dataclass

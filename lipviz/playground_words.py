@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lipviz.digits import rounded_up
 from lipviz.playground import Setup
 
 WORDS = """
@@ -60,24 +61,26 @@ def notice(setup: Setup, frames: Sequence[Any], shares: Sequence[float | None], 
     if setup.mode == "wave":
         tight = frame.tightness or 0.0
         if setup.layer == "plain":
-            return f"Nothing limits this curve: its proved bound is {frame.bound:.3g}, and it uses {100 * tight:.0f} %."
+            bound = rounded_up(frame.bound)
+            return f"Nothing limits this curve: its proved bound is {bound}, and it uses {100 * tight:.0f} %."
         return (
-            f"The bound allows slope {frame.bound:.3g}; the steepest place uses {100 * tight:.0f} % of it. "
+            f"The bound allows slope {rounded_up(frame.bound)}; the steepest place uses {100 * tight:.0f} % of it. "
             "A larger bound lets the curve follow the jumps more closely."
         )
     if any(frame.setup.layer == "plain" for frame in frames):
         plain = next(frame for frame in frames if frame.setup.layer == "plain")
         return (
             "Dashed circles use the formula with constant 1, which nothing guarantees for the network without a "
-            f"constraint. Its proved bound is {plain.bound:.3g}: its true certificates are the small solid circles."
+            f"constraint. Its proved bound is {rounded_up(plain.bound)}: its true certificates are the small solid "
+            "circles."
         )
     if frame.step < 20:
         return "Untrained: the circles are small wherever the network has not decided yet. Press Play."
     clean, sure = frame.clean or 0.0, shares[0] or 0.0
     if clean < 0.9 and setup.margin >= 0.5:
         return (
-            f"A margin of {setup.margin:g} costs accuracy: {100 * clean:.0f} % are right. The circles grew instead, "
-            "since the network gives up on points near the other class."
+            f"With a margin of {setup.margin:g} {100 * clean:.0f} % are right, and {100 * sure:.0f} % right and "
+            f"certified at eps {eps:g}. Set the margin to 0.1 and compare."
         )
     if len(frames) == 2:
         better = max(range(2), key=lambda i: shares[i] or 0.0)
@@ -106,6 +109,7 @@ def code(setup: Setup, source: Mapping[str, Any] | None, steps: int, probe: Sequ
     if setup.mode == "wave":
         return f"""import numpy as np
 import plotly.graph_objects as go
+from lipviz.digits import rounded_up
 from lipviz.playground import Session, Setup, evaluate
 
 session = Session(Setup({values}))
@@ -113,7 +117,7 @@ session.step({max(steps, 1)})
 frame = session.frame()
 x = np.linspace(-2, 2, 801)
 y = evaluate(frame.ops, x[:, None])[:, 0]
-print(f"bound {{frame.bound:.4g}}, tightness {{100 * frame.tightness:.0f}} %")
+print(f"bound {{rounded_up(frame.bound)}}, tightness {{100 * frame.tightness:.0f}} %")
 figure = go.Figure(go.Scatter(x=x, y=y))
 figure.write_html("wave.html", config={{"showSendToCloud": False}})
 """
@@ -125,6 +129,7 @@ figure.write_html("wave.html", config={{"showSendToCloud": False}})
 import plotly.graph_objects as go
 import torch
 import lipviz
+from lipviz.digits import rounded_down
 from lipviz.playground import Session, Setup
 from lipviz.points import {name}
 
@@ -133,10 +138,10 @@ session = Session(Setup({values}), points)
 session.step({max(steps, 1)})
 found = lipviz.certify(session.model, torch.tensor(points.x))
 right = found.label == torch.tensor(points.y)
-certified = (right & (found.radius >= {eps!r})).double().mean().item()
+certified = (right & (found.radius > {eps!r})).double().mean().item()
 print(f"clean {{right.double().mean():.3f}}, certified at {eps!r}: {{certified:.3f}}")
 radius = lipviz.certify(session.model, torch.tensor([{list(probe)!r}], dtype=torch.float64)).radius.item()
-print(f"no change smaller than {{radius:.4f}} alters the answer at {tuple(probe)!r}")
+print(f"no change smaller than {{rounded_down(radius, 4)}} alters the answer at {tuple(probe)!r}")
 colour = {{"color": found.radius.numpy()}}
 figure = go.Figure(go.Scatter(x=points.x[:, 0], y=points.x[:, 1], mode="markers", marker=colour))
 figure.update_yaxes(scaleanchor="x").write_html("points.html", config={{"showSendToCloud": False}})

@@ -7,7 +7,7 @@
 s acts entry by entry with slopes in [0, 1] (ReLU, leaky ReLU, tanh, sigmoid; not MaxMin, not |x|). Nothing that the
 solver says is believed: its numbers go into a matrix whose Cholesky factorisation, rounding included, must run to its
 end, or they are moved until it does. So what is returned *holds*. That nothing much smaller would hold is the word of
-the solver (Clarabel, through cvxpy: `pip install 'lipviz[sdp]'`). The matrices alone need neither.
+the solver (Clarabel, through cvxpy: `pip install -e '.[sdp]'`). The matrices alone need neither.
 """
 
 import warnings
@@ -208,7 +208,7 @@ class _Pencil:
             import clarabel  # noqa: F401
             import cvxpy as cp
         except ImportError:
-            raise ImportError("a semidefinite program needs cvxpy and clarabel: pip install 'lipviz[sdp]'") from None
+            raise ModuleNotFoundError("a semidefinite program needs cvxpy: pip install -e '.[sdp]'") from None
         P, Q, S, C = (X.numpy() for X in (self.P, self.Q, self.S, self.C))
         x = cp.Variable(len(cost), nonneg=True)
         B = cp.diag(Q @ x) @ S

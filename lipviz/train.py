@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
+from lipviz import __version__, grams, runs
 from lipviz import data as datasets
-from lipviz import grams, runs
 from lipviz.certify import Certifier, certified_accuracy
 from lipviz.compiled import Choice, choose, ready
 from lipviz.costs import costs
@@ -343,7 +342,7 @@ def seven_digits(value: float) -> str:
 @cache
 def revision() -> str:
     """The version of lipviz, with its commit where it runs from a checkout, such as "0.1.0 at 7be29ebd3c52"."""
-    root, version = Path(__file__).resolve().parents[1], metadata.version("lipviz")
+    root, version = Path(__file__).resolve().parents[1], __version__
     if not (root / ".git").exists():
         return version
     describe = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}", "describe", "--always", "--exclude=*"]

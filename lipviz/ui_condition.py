@@ -217,7 +217,7 @@ def with_smallest(G: "NDArray", rules: Mapping[str, "NDArray"]) -> dict[str, "ND
     try:
         return {**rules, "smallest trace": _smallest(G)}
     except ImportError:
-        st.caption("The smallest trace is left out: it needs a solver, `pip install 'lipviz[sdp]'`.")
+        st.caption("The smallest trace is left out: it needs a solver, `pip install -e '.[sdp]'`.")
     except (ValueError, RuntimeError) as error:
         st.caption(f"The smallest trace is left out: {ui.sentence(str(error))}")
     return dict(rules)

@@ -253,8 +253,8 @@ def strip(shown: Shown) -> None:
 def lines(shown: Shown) -> None:
     """The lines of the claim and of the proof, and what happens."""
     from lipviz import figures_false
+    from lipviz.digits import rounded_down
     from lipviz.falsehoods_words import size
-    from lipviz.pictures import rounded_down
 
     case, found = shown.case, shown.case.found
     broken = found.size if found.label != case.label else None

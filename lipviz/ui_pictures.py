@@ -90,8 +90,8 @@ def answer(run: "Run", picture: Callable[[tuple[int, ...]], "Picture"]) -> "Answ
     from lipviz import pictures, samples
 
     found = pictures.answer(run, certifier(run), picture(run.spec.input_shape))
-    own = getattr(picture, "func", None) is not samples.load
-    return found if own else replace(found, sample=picture.args[0])
+    known = isinstance(picture, partial) and picture.func is samples.load
+    return replace(found, sample=picture.args[0]) if known else found
 
 
 def walk(answer: "Answer", way: str, sizes: Sequence[float] = SIZES) -> "Walk":
@@ -162,7 +162,7 @@ def side_by_side(found: Sequence["Run"]) -> list[str]:
 
 def verdict(radius: float) -> None:
     """The certificate as a chip: an icon and words, and a colour that says nothing on its own."""
-    from lipviz.pictures import rounded_down
+    from lipviz.digits import rounded_down
 
     if radius >= 36 / 255:  # the smallest size at which the literature compares
         st.badge(f"Certified to {rounded_down(radius)}", icon=":material/verified:", color="green")
@@ -238,7 +238,7 @@ def mistake(answer: "Answer") -> str:
 
 def sentence(answer: "Answer") -> None:
     """The certificate in words, and how large its radius is in pixels."""
-    from lipviz.pictures import rounded_down
+    from lipviz.digits import rounded_down
 
     if answer.radius <= 0:
         st.markdown("The two largest logits are equal up to rounding, so nothing is proven about this picture.")
@@ -252,7 +252,7 @@ def sentence(answer: "Answer") -> None:
 
 
 def _numbers(answer: "Answer") -> str:
-    from lipviz.pictures import rounded_up
+    from lipviz.digits import rounded_up
 
     bound = rounded_up(answer.constant).replace(" ", "\u00a0")  # one word
     text = f"Margin {answer.margin:.3g}. Proven Lipschitz bound of all layers but the last: {bound}."

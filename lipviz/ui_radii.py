@@ -136,7 +136,7 @@ def _attacked(folder: str, stamps: tuple[float, ...]) -> "Sandwich | None":
 def picture(shown: Sequence[Shown], one: Shown, k: int, between: tuple[int, int]) -> None:
     """Certified accuracy of all runs, both sides of the truth for one, its radii and its classes; eps to drag."""
     from lipviz import radii
-    from lipviz.pictures import rounded_up
+    from lipviz.digits import rounded_up
 
     top, run = radii.end([item.curves for item in shown], one.both, k), one.run
     seen, lines = Counter[str](), []
@@ -225,7 +225,7 @@ def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
     """A row of numbers for each run; accuracies in percent of the whole test set."""
     import numpy as np
 
-    from lipviz.pictures import rounded_up
+    from lipviz.digits import rounded_up
     from lipviz.radii import wilson
 
     rows = []

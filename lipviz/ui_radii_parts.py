@@ -98,7 +98,8 @@ def _uri(folder: str, origin: str, index: int, _images: "Gallery") -> str:
 
 def listed(item: Shown, rows: "NDArray") -> list[dict[str, Any]]:
     """Index in the test set, class, answer and radius of these answers; radii rounded down."""
-    from lipviz.pictures import class_name, rounded_down
+    from lipviz.digits import rounded_down
+    from lipviz.pictures import class_name
 
     found = item.found
     return [

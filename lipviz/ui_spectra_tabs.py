@@ -46,8 +46,8 @@ def _distances(pairs: Sequence[tuple["Run", "History"]]) -> None:
 
 
 def _bounds(pairs: Sequence[tuple["Run", "History"]]) -> None:
+    from lipviz.digits import rounded_up
     from lipviz.figures_spectra import dumbbells
-    from lipviz.pictures import rounded_up
 
     rows: list[dict[str, Any]] = []
     drawn: list[dict[str, Any]] = []

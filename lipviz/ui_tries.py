@@ -172,7 +172,8 @@ def size_of(size: float) -> str:
 
 def report(answers: Sequence["Answer"]) -> None:
     """Every point below a line, in full, with its data: a mistake here or rounding, and in no case hidden."""
-    from lipviz.pictures import class_name, rounded_down
+    from lipviz.digits import rounded_down
+    from lipviz.pictures import class_name
 
     for number, answer in enumerate(answers):
         points = (*walked(answer).below, *kept(answer).below)

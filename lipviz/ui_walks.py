@@ -48,7 +48,8 @@ def verdicts(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) ->
 
 def verdict(answer: "Answer", walk: "Walk", step: int) -> tuple[str, str, str, str]:
     """Icon, colour, badge and sentence for one network."""
-    from lipviz.pictures import class_name, rounded_down
+    from lipviz.digits import rounded_down
+    from lipviz.pictures import class_name
 
     size, first = float(walk.size[step]), literal(answer.label)
     name, radius = literal(answer.run.name), f"the certified radius {rounded_down(answer.radius)}"
@@ -87,7 +88,8 @@ def pictures(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
 
 def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> list[dict[str, Any]]:
     """A row for each network: what it answers to its own changed picture, and whether that was proven."""
-    from lipviz.pictures import class_name, rounded_down
+    from lipviz.digits import rounded_down
+    from lipviz.pictures import class_name
 
     rows = []
     for answer, walk in zip(answers, walks, strict=True):
@@ -151,7 +153,7 @@ def _near(walk: "Walk", end: float) -> "NDArray":
 def proof(answers: Sequence["Answer"], walks: Sequence["Walk"], focus: int, step: int, way: str) -> None:
     """The margin of one network on the way out above the line of the proof, and where the others fall."""
     from lipviz import figures
-    from lipviz.pictures import rounded_down
+    from lipviz.digits import rounded_down
 
     answer, walk = answers[focus], walks[focus]
     radius = min(float(rounded_down(answer.radius)), 1e3)  # so that the figure never names a larger one

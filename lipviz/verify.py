@@ -111,6 +111,7 @@ def recomputed(
     radius = now.radius.numpy()
     larger = rows.radius[index] > radius * (1 + ABOVE) + NEAR
     wrong = {
+        "index": rows.index[index] != index,
         "label": rows.label[index] != label,
         "answer": rows.prediction[index] != now.label.numpy(),
         "margin": ~_close(rows.margin[index], now.margin.numpy()),
@@ -120,7 +121,7 @@ def recomputed(
     again = f"Computed again for {len(index):,} of {len(rows.index):,} test inputs:"
     changed = [name for name, each in wrong.items() if each.any()]
     if not changed:
-        return [Finding(True, f"{again} labels, answers, margins and radii are those of certificates.csv.")]
+        return [Finding(True, f"{again} indices, labels, answers, margins and radii are those of certificates.csv.")]
     where = {name: f"{wrong[name].sum():,}, first at {index[wrong[name]][0]}" for name in changed}
     said = {name: f"another {name} than in certificates.csv" for name in changed}
     said["larger radius"] = "certificates.csv has a larger radius, which is not certified,"

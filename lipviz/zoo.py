@@ -13,7 +13,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from itertools import islice
 from multiprocessing import get_context, parent_process
@@ -28,6 +28,7 @@ from lipviz import data as datasets
 from lipviz import runs
 from lipviz.certify import Certifier, certified_accuracy
 from lipviz.compiled import Choice
+from lipviz.layers import LAYERS
 from lipviz.networks import Spec
 from lipviz.recipes import Recipe, channel_means
 from lipviz.train import Trainer, recipe_of
@@ -38,6 +39,9 @@ WARM_UP, TIMED = 3, 12  # steps before and behind the time of one
 SET = ({"rows"}, {"notes", "cpu", "cuda"})
 PART = ({"seconds", "spec", "recipe"}, {"lr", "best"})
 BEST = ({"layer", "seconds"}, {"name", "spec", "recipe"})
+# what a file may set; the rest follows from the row, the data and --seeds
+SPEC: tuple[set[str], set[str]] = (set(), {f.name for f in fields(Spec)} - {"layer", "kind", "input_shape", "classes"})
+RECIPE: tuple[set[str], set[str]] = (set(), {f.name for f in fields(Recipe)} - {"seed"})
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ def read(path: str | Path, device: str = "cpu") -> list[Entry]:
         if part is None:
             raise ValueError(f"{path}: {source} has no table for {device!r}: add [{source}.{device}]")
         _check(path, f"{source}.{device}", part, PART)
+        _check(path, f"{source}.{device}.spec", part["spec"], SPEC)
+        _check(path, f"{source}.{device}.recipe", part["recipe"], RECIPE)
         notes, rates = tuple(table.get("notes", ())), part.get("lr", {})
         if strange := sorted(set(rates) - set(table["rows"])):
             raise ValueError(f"{path}: {source}.{device}.lr names {strange[0]!r}, which is not among its rows")
@@ -97,19 +103,24 @@ def read(path: str | Path, device: str = "cpu") -> list[Entry]:
         if not isinstance(bests, list):
             raise ValueError(f"{path}: expected tables [[{source}.{device}.best]], got a single one")
         for best in bests:
-            _check(path, f"{source}.{device}.best", best, BEST)
+            where = f"{source}.{device}.best"
+            _check(path, where, best, BEST)
+            _check(path, f"{where}.spec", best.get("spec", {}), SPEC)
+            _check(path, f"{where}.recipe", best.get("recipe", {}), RECIPE)
             name = f"{source}-{best.get('name', 'best')}"
             spec, recipe = part["spec"] | best.get("spec", {}), part["recipe"] | best.get("recipe", {})
             found.append(Entry(name, source, best["layer"], float(best["seconds"]), spec, recipe, notes))
+    if strange := sorted({entry.layer for entry in found} - set(LAYERS)):
+        raise ValueError(f"{path}: no layer is called {strange[0]!r}, expected one of {', '.join(LAYERS)}")
     return found
 
 
 def chosen(entries: Sequence[Entry], names: Sequence[str] | None = None) -> list[Entry]:
-    """Those of the names, all where there are none; raises ValueError on a name that the zoo does not have."""
-    known = [entry.name for entry in entries]
+    """Those of the names in their order, all where there are none; raises ValueError on one that the zoo has not."""
+    known = {entry.name: entry for entry in entries}
     if strange := sorted(set(names or ()) - set(known)):
         raise ValueError(f"the zoo has no {strange[0]!r}: choose from {', '.join(known)}")
-    return [entry for entry in entries if not names or entry.name in names]
+    return [known[name] for name in dict.fromkeys(names or known)]
 
 
 def _check(path: Path, name: str, table: object, keys: tuple[set[str], set[str]]) -> None:
@@ -217,11 +228,12 @@ def changed(entry: Entry, changes: Sequence[str], seconds: float | None = None) 
     spec, recipe = dict(entry.spec), dict(entry.recipe)
     for change in changes:
         name, _, value = change.partition("=")
-        parts = [part for part, kind in ((spec, Spec), (recipe, Recipe)) if name in kind.__dataclass_fields__]
+        parts = [part for part, (_, names) in ((spec, SPEC), (recipe, RECIPE)) if name in names]
         try:
             parts[0][name] = tomllib.loads(f"value = {value}")["value"]
         except (IndexError, tomllib.TOMLDecodeError):
-            raise ValueError(f"expected a field of Spec or Recipe such as lr=0.003, got {change!r}") from None
+            names = ", ".join(sorted(SPEC[1] | RECIPE[1]))
+            raise ValueError(f"expected NAME=VALUE such as lr=0.003, with one of {names}, got {change!r}") from None
     return replace(entry, spec=spec, recipe=recipe, seconds=seconds or entry.seconds)
 
 

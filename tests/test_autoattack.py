@@ -162,7 +162,7 @@ def test_the_command_keeps_what_came_out(tiny_run, capsys, monkeypatch):
     (["--auto", "--restarts", "2"], "--restarts is of FMN"),
     (["--auto", "--steps", "0"], "steps must be a whole number"),
     (["--auto", "--images", "0"], "images must be at least 1"),
-    (["--auto"], "pip install 'lipviz[attack]'"),
+    (["--auto"], "pip install -e '.[attack]'"),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(tiny_run, capsys, monkeypatch, arguments, words):
     monkeypatch.setitem(sys.modules, "pyautoattack", None)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from lipviz.certify import certify
 from lipviz.forms import Affine, FrozenResidual
 from lipviz.layers import LAYERS, conv2d, conv_transpose2d, dense, explicit
 from lipviz.networks import Spec, build
-from lipviz.norms import norm_bound, unrolled
+from lipviz.norms import norm_bound, symbol_bound, unrolled
 from lipviz.operators import Conv, Dense, symbol
 from lipviz.rotations import FrozenSeries
 
@@ -409,3 +410,45 @@ def test_center_wants_one_mean_a_channel():
     for mean in (torch.zeros(1, 5), torch.zeros(()), torch.zeros(3, dtype=torch.int64)):
         with pytest.raises(ValueError, match="one mean a channel"):
             isometries.Center(mean)
+
+
+@pytest.mark.parametrize("taps", [(2.0**60, 1.0, -(2.0**60)), (1.0, 1 / 3, -1.0, -1 / 3, 1e-9 / 3)])
+def test_taps_that_meet_on_a_pixel_are_not_summed_as_if_that_were_exact(taps):
+    """A wrapped kernel that is larger than its image: what its taps cancel to is lost to rounding."""
+    conv = nn.Conv2d(1, 1, 3, stride=2, padding=1, padding_mode="circular", bias=False).double()
+    conv.weight.data = torch.tensor([*taps, *[0.0] * (9 - len(taps))], dtype=torch.float64).view(1, 1, 3, 3)
+    assert bound(conv, (1, 1, 1)).value >= abs(sum(map(Fraction, taps)))
+    head = nn.Linear(1, 2).double()
+    head.weight.data, head.bias.data = torch.tensor([[[1.0], [-1.0]], [[2.0**13], [-(2.0**13)]]]).double().unbind()
+    head.bias.data = head.bias.data[:, 0]
+    net = nn.Sequential(conv, nn.Flatten(), head)
+    exact = Fraction(2**13) / abs(sum(map(Fraction, taps)))  # where the two logits meet, from x = 0
+    assert float(certify(net, torch.zeros(1, 1, 1, 1).double()).radius) <= exact
+
+
+def test_denormal_weights_do_not_lose_their_norm():
+    d = 5e-324
+    net = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Linear(1, 1, bias=False), nn.Linear(1, 2, bias=False)).double()
+    weights = ([[d, d]], [[1e300]], [[1.0], [-1.0]])
+    for layer, weight in zip(net, weights, strict=True):
+        layer.weight.data = torch.tensor(weight, dtype=torch.float64)
+    true = math.sqrt(2) * d * 2.0**60 * (1e300 / 2.0**60)
+    assert bound(net[:2], (2,)).value >= true
+    assert float(certify(net, torch.full((1, 2), 1e40, dtype=torch.float64)).radius) <= math.sqrt(2) * 1e40
+    K = torch.zeros(1, 1, 2, 2, dtype=torch.float64)
+    K[0, 0, 0] = d
+    assert symbol_bound(K, (5, 5), 1.0) >= 2 * d  # at frequency 0
+    assert symbol_bound(torch.zeros_like(K), (5, 5), 1.0) == 0
+
+
+@pytest.mark.parametrize("row", ["aol", "sr", "spectral", "aoc"])
+def test_a_wrapped_layer_frozen_for_one_size_refuses_images_of_another_kind(row):
+    """On images that the stride does not divide it is another layer, and this one may have a norm above 1."""
+    layer = conv2d(row, 2, 2, 3, stride=2, padding_mode="circular").double()
+    frozen = explicit(layer, (2, 4, 4))
+    x = torch.rand(1, 2, 6, 6).double()
+    assert torch.allclose(frozen(x), layer(x))
+    with pytest.raises(ValueError, match="divisible by 2"):
+        frozen(torch.rand(1, 2, 3, 3).double())
+    odd = explicit(layer, (2, 3, 3))
+    assert norm(odd, (2, 3, 3)) <= 1 + 1e-9 and norm(odd, (2, 4, 4)) <= 1 + 1e-9

@@ -15,6 +15,7 @@ from lipviz.certify import Certifier, _pairwise, absolute_norm, certified_accura
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import Center, Pool, UnitRows
 from lipviz.layers import LAYERS, conv2d, conv_transpose2d, explicit
+from lipviz.norms import gamma
 from lipviz.operators import CircularConv, PaddedTranspose
 from lipviz.rotations import FrozenSeries
 from lipviz.sandwich import FrozenSandwich
@@ -394,3 +395,29 @@ def test_a_constant_network_is_certified_everywhere():
     for layers in ([([[0.0]],), ([[1.0], [-1.0]], [1.0, 0.0])], [([[2.0], [2.0]], [1.0, 0.0])]):
         found = certify(chain(*layers), torch.zeros(1, 1, dtype=torch.float64))
         assert found.radius.tolist() == [math.inf]
+
+
+def test_rounding_of_a_residual_that_is_wider_inside():
+    """The bias stands in front of the relu, once for each hidden unit, however few inputs there are."""
+    h = 10_000
+    inner, outer = nn.Linear(1, h).double(), nn.Linear(h, 1, bias=False).double()
+    for tensor, value in ((inner.weight, 0.01), (inner.bias, 1 / 3), (outer.weight, -0.02)):
+        tensor.data.fill_(value)
+    layer = FrozenResidual(inner, outer).requires_grad_(False)
+    x = torch.tensor([[0.1]], dtype=torch.float64)
+    y = layer(x)
+    exact = Fraction(0.1) + h * Fraction(-0.02) * (Fraction(0.01) * Fraction(0.1) + Fraction(1 / 3))
+    claimed = float(rounding(layer, absolute_norm(layer), 1.0, x, y))
+    assert abs(Fraction(float(y)) - exact) <= claimed
+    worst = gamma(h) * h * 0.02 / 3  # of the outer sum alone
+    assert claimed >= worst
+
+
+def test_products_that_underflow_are_told_of_circular_convolutions():
+    conv = CircularConv(torch.full((1, 1, 2, 2), 0.25e-200, dtype=torch.float64), None)
+    head = nn.Linear(4, 2).double()
+    head.weight.data = torch.tensor([[1.0] * 4, [-1.0] * 4]).double() * 1e307
+    head.bias.data = torch.tensor([-1e-44, 1e-44]).double()
+    found = certify(nn.Sequential(conv, nn.Flatten(), head), torch.full((1, 1, 2, 2), 1e-150, dtype=torch.float64))
+    first = 16 * Fraction(1e307) * Fraction(0.25e-200) * Fraction(1e-150) + Fraction(-1e-44)
+    assert found.radius == 0 or int(found.label) == (0 if first > 0 else 1)

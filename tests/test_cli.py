@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from lipviz.cli import main
+from lipviz.digits import rounded_down, rounded_up
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def test_certify_as_a_table_and_as_json(tiny_run, picture, capsys):
     assert main(["certify", str(picture), "--model", str(tiny_run.folder), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["label"] in "0123456789" and row["radius"] >= 0 and row["norm"] == "l2" and row["notes"]
+    assert table.splitlines()[1].split()[-1] == rounded_down(row["radius"], 4)
 
 
 def test_runs_and_spectra(tiny_run, capsys):
@@ -36,10 +38,13 @@ def test_runs_and_spectra(tiny_run, capsys):
     assert main(["runs", str(tiny_run.folder.parent), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["state"] == "finished"
     assert main(["spectra", str(tiny_run.folder)]) == 0
-    assert "largest" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "largest" in table
     assert main(["spectra", str(tiny_run.folder), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert all(layer["bound"] >= layer["largest"] - 1e-12 for layer in report["layers"][:-1])
+    assert table.strip().endswith(f"at most {rounded_up(report['bound'], 6)}")
+    assert all(f"  {rounded_up(layer['bound'])}  " in table for layer in report["layers"])
 
 
 def test_no_runs_is_not_an_error(tmp_path, capsys):

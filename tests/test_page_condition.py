@@ -197,7 +197,7 @@ def test_without_the_solver(monkeypatch):
     ui_condition._smallest.clear()
     for view in ("3 neurons", "up to 8"):
         at = opened(cd_view=view)
-        assert not at.error and "lipviz[sdp]" in shown(at) and charts(at)
+        assert not at.error and "'.[sdp]'" in shown(at) and charts(at)
         assert "smallest trace" not in table(at)
     ui_condition._smallest.clear()
 

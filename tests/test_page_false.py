@@ -4,7 +4,7 @@ import pytest
 from shipped import CHECKPOINTS
 
 from lipviz import falsehoods_words, ui, ui_false
-from lipviz.pictures import rounded_down
+from lipviz.digits import rounded_down
 from pages import charts, opened, tables
 
 NONSENSE = ("", "EVIL", "-1", "1e99", "nan", "<script>alert(1)</script>", "../../etc/passwd", "😀" * 50)

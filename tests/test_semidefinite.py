@@ -366,7 +366,7 @@ def test_a_residual_layer_that_is_too_large():
 def test_without_cvxpy_the_matrices_work_and_the_programs_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cvxpy", None)
     assert network_lmi([ONE, ONE], [ONE[0]], 1.0).shape == (3, 3)
-    with pytest.raises(ImportError, match=r"pip install 'lipviz\[sdp\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install -e '.\[sdp\]'"):
         smallest_trace(torch.eye(2))
 
 

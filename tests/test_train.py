@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import metadata
 
 import numpy as np
 import pytest
 import torch
 
+import lipviz
 from lipviz import data, runs
 from lipviz.layers import LAYERS
 from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate, offset_cross_entropy
@@ -258,7 +258,7 @@ def test_held_out_images_are_of_every_class(tmp_path, monkeypatch):
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git on this machine")
 def test_a_run_names_the_code_that_trained_it(tiny_run, tmp_path, monkeypatch):
     assert tiny_run.config["versions"]["lipviz"] == revision()
-    version, ask = metadata.version("lipviz"), revision.__wrapped__  # it is asked once a process
+    version, ask = lipviz.__version__, revision.__wrapped__  # it is asked once a process
     monkeypatch.setattr(sys.modules[revision.__module__], "__file__", str(tmp_path / "lipviz" / "train.py"))
     assert ask() == version
     (tmp_path / "file").write_text("a")

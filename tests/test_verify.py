@@ -83,6 +83,7 @@ def auto(folder, **changes):
     (lambda f: csv(f, "prediction", lambda p: (int(p) + 1) % 10), "another answer"),
     (lambda f: csv(f, "label", lambda p: (int(p) + 1) % 10), "another label"),
     (lambda f: csv(f, "margin", lambda m: float(m) + 1e-3), "another margin"),
+    (lambda f: csv(f, "index", lambda i: int(i) + 1), "another index"),
     (weights, "another margin"),
     (lambda f: config(f, lambda results: results.update(bound=1.5)), "not 1.5 as run.json says"),
     (lambda f: config(f, lambda results: results.update(bound=results["bound"] * (1 - 1e-6))), "as run.json says"),

@@ -180,7 +180,7 @@ class NetMap {
       const px = plane.x(xs[2 * i]), py = plane.y(xs[2 * i + 1]);
       if (px < -9 || py < -9 || px > this.size + 9 || py > this.size + 9) continue;
       const right = ready && points.label[i] === y[i];
-      (ready && right && points.radius[i] >= eps ? full : hollow)[y[i]] += mark(MARKS[y[i]], px, py, r);
+      (ready && right && points.radius[i] > eps ? full : hollow)[y[i]] += mark(MARKS[y[i]], px, py, r);
       if (ready && !right) d.wrong += mark("cross", px, py, r + 2);
     }
     const found = [];
