@@ -117,12 +117,34 @@ def images_of(run: Run, source: str, images: int) -> tuple[Tensor, Int64[Tensor,
         )
     if images < 1:
         raise ValueError(f"images must be at least 1, got {images}")
-    channels, height, width = run.spec.input_shape
-    data = datasets.load(source, (channels, height, width), seed=run.config["recipe"].get("seed", 0), training=False)
+    return tested(run, source, images)
+
+
+def tested(run: Run, source: str, images: int | None) -> tuple[Tensor, Int64[Tensor, " n"], np.ndarray]:
+    """Evenly spaced test inputs of a run (None: all), their labels, and their places in the test set.
+
+    Raises:
+        ValueError: the data is not that of the run.
+    """
+    shape = tuple(run.spec.input_shape)
+    seed = run.config["recipe"].get("seed", 0)
+    data = datasets.load(source, shape if len(shape) == 3 else None, seed=seed, training=False)
     if data.classes != run.classes:
         raise ValueError(f"{source} has other classes than {run.name} was trained on: {', '.join(data.classes)}")
-    index = np.unique(np.linspace(0, len(data.x_test) - 1, images).astype(int))
+    expected = run.config["data"].get("test_images", len(data.x_test))
+    if len(data.x_test) != expected:
+        raise ValueError(f"{source} has {len(data.x_test):,} test inputs, the test set of {run.name} has {expected:,}")
+    index = evenly(expected, images or expected)
     return data.x_test[index], data.y_test[index], index
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """At most `most` of `count` places, evenly spaced, the first and the last among them.
+
+    >>> evenly(9, 3).tolist(), evenly(2, 5).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
 
 
 def attack(

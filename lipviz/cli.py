@@ -7,7 +7,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lipviz.zoo import Entry
 
 MARKS = (36, 72, 108, 255)
+ATTACKED = 200
 SOURCES = "moons, circles, spirals, digits, mnist, cifar10"
 
 
@@ -114,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     attack = add("attack", _attack, "search for adversarial examples inside the certified radii of a run")
     attack.add_argument("run", type=Path)
     attack.add_argument("--data", required=True, help="where the test images are: a name, a folder or a zip")
-    attack.add_argument("--images", type=int, default=200, help="test images, evenly spaced (default: 200)")
+    attack.add_argument(
+        "--images", type=int, help=f"test images, evenly spaced (default: as many as before, at first {ATTACKED})"
+    )
     attack.add_argument("--steps", type=int, help="of each attack (default: 30, of AutoAttack 100)")
     attack.add_argument("--restarts", type=int, help="of FMN, from other images (default: 1)")
     attack.add_argument("--seed", type=int, default=0, help="of the restarts and starting points (default: 0)")
@@ -346,9 +349,19 @@ def _attack(options: argparse.Namespace) -> int:
     if options.eps is not None or options.parts is not None:
         raise ValueError("--eps and --parts are of AutoAttack: add --auto, or leave them out")
     given = {key: getattr(options, key) for key in ("steps", "restarts", "seed") if getattr(options, key) is not None}
-    report = attack_run(runs.load(options.run), options.data, options.images, Protocol(**given))
+    run = runs.load(options.run)
+    images = options.images or _as_before(lambda: run.attacks and len(run.attacks.index))
+    report = attack_run(run, options.data, images, Protocol(**given))
     print(report.text())
     return 1 if report.broken else 0
+
+
+def _as_before(count: Callable[[], int | None]) -> int:
+    """As many images as the folder has already, so that the command replaces evidence by no less of it."""
+    try:
+        return count() or ATTACKED
+    except ValueError:  # what is there cannot be read
+        return ATTACKED
 
 
 def _auto(options: argparse.Namespace) -> int:
@@ -359,7 +372,9 @@ def _auto(options: argparse.Namespace) -> int:
     given = {key: getattr(options, key) for key in ("steps", "seed") if getattr(options, key) is not None}
     given |= {"eps": _radius(options.eps)} if options.eps else {}
     given |= {"parts": tuple(options.parts)} if options.parts else {}
-    outcome = autoattack.attack_run(runs.load(options.run), options.data, options.images, autoattack.Plan(**given))
+    run = runs.load(options.run)
+    images = options.images or _as_before(lambda: (kept := autoattack.read(run)) and kept.images)
+    outcome = autoattack.attack_run(run, options.data, images, autoattack.Plan(**given))
     print(outcome.text())
     return 1 if outcome.inside else 0
 

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from lipviz import autoattack, data, standings
+from lipviz import autoattack, standings
+from lipviz.attacks import evenly, tested
 from lipviz.certify import Certifier
 from lipviz.runs import MARKS, Certificates, Run, RunError
 
@@ -52,7 +53,8 @@ def verify(
     if source is None:
         found.append(Finding(True, "No certificate was computed again: name the test set with --data."))
     else:
-        found += recomputed(certifier, rows, *_tested(run, rows, source, images))
+        x, y, index = tested(run, source, images)
+        found += recomputed(certifier, rows, x, y.numpy(), index)
     return [*found, *_attacked(run, rows)]
 
 
@@ -84,23 +86,6 @@ def _shares(run: Run, rows: Certificates) -> Finding:
         f"By certificates.csv {'; '.join(wrong)}." if wrong else "run.json and certificates.csv give the same shares."
     )
     return Finding(not wrong, text)
-
-
-def _tested(
-    run: Run, rows: Certificates, source: str, images: int | None
-) -> tuple[Tensor, Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """Test inputs, their labels and their places."""
-    shape = tuple(run.spec.input_shape)
-    loaded = data.load(
-        source, shape if len(shape) == 3 else None, seed=run.config["recipe"].get("seed", 0), training=False
-    )
-    if loaded.classes != run.classes or len(loaded.x_test) != len(rows.index):
-        raise ValueError(
-            f"{source} has another test set than {run.name}, which has {len(rows.index):,} of {run.classes}"
-        )
-    count = len(rows.index)
-    index = np.unique(np.linspace(0, count - 1, min(images or count, count)).astype(int))
-    return loaded.x_test[index], loaded.y_test[index].numpy(), index
 
 
 def recomputed(
@@ -165,7 +150,7 @@ def _counted(outcome: autoattack.Outcome, rows: Certificates) -> bool:
     It counts radii before they are rounded down, so one within EXACT of eps may stand on either side.
     """
     count, eps = len(rows.index), outcome.plan.eps
-    index = np.unique(np.linspace(0, count - 1, outcome.images).astype(int))  # as `images_of` takes them
+    index = evenly(count, outcome.images)
     right, radius = rows.correct[index], rows.radius[index]
     low, high = int((right & (radius > eps)).sum()), int((right & (radius * (1 + EXACT) > eps)).sum())
     return (outcome.images, outcome.right) == (len(index), int(right.sum())) and low <= outcome.certified <= high

@@ -1,5 +1,6 @@
 """No attack gets inside a certified radius; and a test that shows it would be seen."""
 
+import sys
 from copy import copy
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 from shipped import CHECKPOINTS, GROUPED, NAMES, certifier, run_and_images
 
+from lipviz import runs
 from lipviz.attacks import ELSEWHERE, Protocol, Search, _ddn, _fmn, attack, attack_run
 from lipviz.certify import Certifier
+from lipviz.cli import main
 
 
 @pytest.mark.slow
@@ -104,3 +107,15 @@ def test_the_attacks_that_ship_stay_outside_the_radii(name):
         assert len(found) == 500 and Protocol(*(int(stored[k]) for k in ("steps", "restarts", "seed"))) == Protocol()
         assert np.isfinite(found).mean() > 0.99, "attacks that find nothing prove nothing"
         assert (found >= stored["radius"]).all()
+
+
+def test_the_command_attacks_as_many_images_as_before(tiny_run, monkeypatch):
+    """A folder never loses evidence to a command without options."""
+    report = attack_run(tiny_run, "digits", images=5, protocol=Protocol(steps=2, restarts=0))
+    asked = []
+    monkeypatch.setattr(sys.modules["lipviz.attacks"], "attack_run", lambda *given: asked.append(given[2]) or report)
+    command = ["attack", str(tiny_run.folder), "--data", "digits"]
+    assert main(command) == main([*command, "--images", "3"]) == 0
+    monkeypatch.setattr(runs.Run, "attacks", None)
+    assert main(command) == 0
+    assert asked == [5, 3, 200], "as many as before, as many as said, and at first 200"
