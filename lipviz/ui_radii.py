@@ -136,7 +136,7 @@ def _attacked(folder: str, stamps: tuple[float, ...]) -> "Sandwich | None":
 def picture(shown: Sequence[Shown], one: Shown, k: int, between: tuple[int, int]) -> None:
     """Certified accuracy of all runs, both sides of the truth for one, its radii and its classes; eps to drag."""
     from lipviz import radii
-    from lipviz.pictures import rounded_up
+    from lipviz.pictures import rounded_down, rounded_up
 
     top, run = radii.end([item.curves for item in shown], one.both, k), one.run
     seen, lines = Counter[str](), []
@@ -166,6 +166,8 @@ def picture(shown: Sequence[Shown], one: Shown, k: int, between: tuple[int, int]
         "marks": marks(run),
         "unit": unit(run),
         "bound": "" if (bound := constant(run)) is None else rounded_up(bound),
+        "measured": "" if sub is None or (low := radii.measured(one.found, sub)) is None else rounded_down(low, 4),
+        "used": used(one),
         "numbers": "numbers" not in st.query_params.get("hide", "").split(","),
     }
     ui_canvas.mount("radii", data, KEY, on_eps_change=moved, on_range_change=brushed)
@@ -221,6 +223,15 @@ def constant(run: "Run") -> float | None:
     return float(bound)
 
 
+def used(item: Shown) -> str:
+    """The constants that its radii were made with, "1.04 to 1.68"; "" where no radius is above 0."""
+    from lipviz.pictures import rounded_down, rounded_up
+    from lipviz.radii import constants
+
+    found = constants(item.found)
+    return "" if found is None else f"{rounded_down(found[0])} to {rounded_up(found[1], 3)}"
+
+
 def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
     """A row of numbers for each run; accuracies in percent of the whole test set."""
     import numpy as np
@@ -245,6 +256,7 @@ def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
                 "median radius": quantiles[1],
                 "a tenth below": quantiles[0],
                 "test inputs": c.n,
+                "constant used": used(item) or None,
                 "Lipschitz bound": None if bound is None else rounded_up(bound),
             }
         )
