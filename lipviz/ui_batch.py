@@ -69,9 +69,10 @@ def pick(listing: "Listing", key: str) -> "File | None":
 
 
 def show(runs: Sequence["Run"], key: str) -> None:
-    """The table of everything uploaded, certified for each network."""
+    """The table of everything uploaded, certified for each network; it asks for the size that the page is set to."""
     from lipviz import batch
 
+    k = st.session_state.get(f"{key}_eps", batch.SIZE)
     kept: dict[str, Any] = st.session_state.get(f"{key}_batch", {})
     if not kept.get("many") or not kept["listing"].files:
         return
@@ -79,7 +80,7 @@ def show(runs: Sequence["Run"], key: str) -> None:
     count = len(listing.files)
     st.subheader(f"Your upload: all {count:,} pictures" if count > 1 else "Your upload: the picture of the zip")
     rows, faults = _certified(runs, listing, kept["done"])
-    for sentence in batch.summary(rows, faults):
+    for sentence in batch.summary(rows, faults, k):
         st.markdown(ui.literal(sentence))
     for note in listing.notes:
         st.caption(ui.literal(note))
@@ -89,13 +90,13 @@ def show(runs: Sequence["Run"], key: str) -> None:
     if not rows:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        file = partial(batch.as_csv, rows, faults)
+        file = partial(batch.as_csv, rows, faults, k)
         st.download_button(
             "Table (CSV)", file, "certificates.csv", "text/csv", on_click="ignore", key=f"{key}_batch_csv"
         )
         if len(rows) > LINES:
             st.caption(f"The table shows the first {LINES} of {len(rows):,} lines; the CSV has all.", width="content")
-    ui.table(batch.shown(rows[:LINES]), "pictures")
+    ui.table(batch.shown(rows[:LINES], k), "pictures")
 
 
 def _certified(runs: Sequence["Run"], listing: "Listing", done: dict[Any, Any]) -> "tuple[list[Row], list[Fault]]":

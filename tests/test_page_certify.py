@@ -216,8 +216,15 @@ def test_many_pictures_are_done_once_and_the_table_says_what_it_leaves_out(folde
     assert sum(asked) == 140
     assert len(next(frame for frame in tables(at) if "file" in frame)) == 100
     assert "first 100 of 140 lines; the CSV has all" in words(at)
-    at.select_slider(key="ci_eps").set_value(72).run()
+    before = next(frame for frame in tables(at) if "file" in frame)
+    assert "certified at 36/255" in before and "of 70 pictures at 36/255" in words(at)
+    at.select_slider(key="ci_eps").set_value(1).run()
     assert sum(asked) == 140, "nothing is certified twice"
+    now = next(frame for frame in tables(at) if "file" in frame)
+    assert [*now["certified at 1/255"]] == [
+        "yes" if r > 1 / 255 else "no" for r in now["certified radius"].astype(float)
+    ]
+    assert "of 70 pictures at 1/255" in words(at) and "36/255 (l2, pixels" not in words(at)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", packed({}), packed({"a.txt": b"x"})])
