@@ -50,7 +50,7 @@ def controls(found: Sequence["Run"]) -> tuple[list["Run"], str, int]:
         same = [run for run in found if ui.data_name(run) == (data or names[0])]
         with st.container(key="cr_wide"):
             st.html(f"<style>{WIDE}, div:has(> {WIDE}) {{ min-width: min(100%, 22rem) }}</style>")
-            chosen = ui.pick_runs(same, f"cr_runs_{data}", default(same))
+            chosen = ui.pick_runs(same, f"cr_runs_{data}", default(same)) or example(same)
         one = place.selectbox("In detail", [run.name for run in chosen], key=f"cr_one_{data}", **BOUND)
     return chosen, one or "", 36 if k is None else k
 
@@ -67,6 +67,17 @@ def default(same: Sequence["Run"]) -> list[str]:
     first = {run.spec.layer: run.name for run in reversed(same) if run.name not in best}
     few = [*best, *(first[row] for row in DEFAULT if row in first)]
     return few if len(few) > 1 else [run.name for run in same[:6]]
+
+
+def example(same: Sequence["Run"]) -> list["Run"]:
+    """The run to show where none is chosen, with a caption that says so: the first default one, if possible shipped."""
+    names = default(same)
+    runs = sorted((run for run in same if run.name in names), key=lambda run: names.index(run.name))
+    shipped = [run for run in runs if ui.CHECKPOINTS in run.folder.parents]
+    kind = "an example that ships with lipviz" if shipped else "an example"
+    one = (shipped or runs)[0]
+    st.caption(ui.literal(f"Nothing is chosen: {kind}, {one.name}."))
+    return [one]
 
 
 def unit(run: "Run") -> str:

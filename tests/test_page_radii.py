@@ -133,6 +133,21 @@ def test_attacks_of_every_kind(only, change, said, sides):
     assert said in words(at) and bool(data(at)["sub"]) == sides == bool(data(at)["measured"])
 
 
+def test_with_nothing_chosen_an_example_is_shown_and_called_one(only, monkeypatch):
+    for name in ("a", "b"):
+        copied(only / "runs", name)
+    at = opened("radii")
+    [menu] = at.multiselect
+    assert [line["name"] for line in data(at)["runs"]] == menu.value and "Nothing is chosen" not in words(at)
+    menu.set_value([]).run()
+    assert not at.exception and "Nothing is chosen: an example that ships with lipviz, a." in words(at)
+    assert [line["name"] for line in data(at)["runs"]] == ["a"]
+    monkeypatch.setattr(ui, "CHECKPOINTS", only / "none")
+    monkeypatch.setenv("LIPVIZ_RUNS", str(only / "runs"))
+    at.run()
+    assert "Nothing is chosen: an example, a." in words(at)
+
+
 def test_radii_of_0_were_made_with_no_constant(only):
     folder = copied(only / "runs", "a")
     (folder / "attacks.npz").unlink()
