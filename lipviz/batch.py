@@ -21,7 +21,7 @@ from lipviz.runs import Run
 MOST = 5000  # pictures at once
 PORTION = 32  # certified between two steps of the progress line
 UNPACKED = 2**30  # bytes of all members of a zip
-SIZE = 36  # /255, the smallest at which the literature compares
+SIZE = 36  # /255, the smallest at which the literature compares; pages may ask for another
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,9 @@ class Row:
     radius: float
     notes: tuple[str, ...]
 
-    @property
-    def certified(self) -> bool:
-        """Whether no change of size `SIZE`/255 can alter the answer."""
-        return self.radius > SIZE / 255
+    def certified(self, k: int = SIZE) -> bool:
+        """Whether no change of size k/255 can alter the answer."""
+        return self.radius > k / 255
 
 
 def is_zip(name: str) -> bool:
@@ -146,8 +145,8 @@ def certify(run: Run, certifier: Certifier, files: Sequence[File]) -> tuple[list
     return [Row(name, run.name, class_name(run, k), m, r, notes) for (name, notes), k, m, r in numbers], faults
 
 
-def shown(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows of a table, rounded so that no radius claims more than is proven."""
+def shown(rows: Sequence[Row], k: int = SIZE) -> list[dict[str, Any]]:
+    """The rows of a table, rounded so that no radius claims more than is proven; k/255 is the size asked for."""
     return [
         {
             "file": row.file,
@@ -155,22 +154,22 @@ def shown(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "answer": row.answer,
             "margin": float(f"{row.margin:.3g}"),
             "certified radius": rounded_down(row.radius),
-            f"certified at {SIZE}/255": "yes" if row.certified else "no",
+            f"certified at {k}/255": "yes" if row.certified(k) else "no",
             "notes": " ".join(row.notes),
         }
         for row in rows
     ]
 
 
-def summary(rows: Sequence[Row], faults: Sequence[Fault]) -> list[str]:
-    """A sentence for each network, and one for what could not be read."""
+def summary(rows: Sequence[Row], faults: Sequence[Fault], k: int = SIZE) -> list[str]:
+    """A sentence for each network about the size k/255, and one for what could not be read."""
     sentences = []
     for network in dict.fromkeys(row.network for row in rows):
         own = [row for row in rows if row.network == network]
         middle = rounded_down(float(np.median([row.radius for row in own])))
         [(often, times)] = Counter(row.answer for row in own).most_common(1)
         sentences.append(
-            f"{network} certifies {sum(row.certified for row in own):,} of {len(own):,} pictures at {SIZE}/255 "
+            f"{network} certifies {sum(row.certified(k) for row in own):,} of {len(own):,} pictures at {k}/255 "
             f"(l2, pixels in [0, 1]); the median radius is {middle}, and the answer given most often is {often} "
             f"({times:,} times)."
         )
@@ -180,13 +179,13 @@ def summary(rows: Sequence[Row], faults: Sequence[Fault]) -> list[str]:
     return sentences
 
 
-def as_csv(rows: Sequence[Row], faults: Sequence[Fault]) -> str:
-    """Every row in full, then a line for each file that could not be read."""
+def as_csv(rows: Sequence[Row], faults: Sequence[Fault], k: int = SIZE) -> str:
+    """Every row in full, asked at the size k/255, then a line for each file that could not be read."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["file", "network", "answer", "margin", "radius_l2", f"certified_{SIZE}_255", "notes"])
+    lines.writerow(["file", "network", "answer", "margin", "radius_l2", f"certified_{k}_255", "notes"])
     for row in rows:
-        numbers = (repr(row.margin), repr(row.radius), "yes" if row.certified else "no")
+        numbers = (repr(row.margin), repr(row.radius), "yes" if row.certified(k) else "no")
         lines.writerow([row.file, row.network, row.answer, *numbers, " ".join(row.notes)])
     lines.writerows([[fault.file, "", "", "", "", "", fault.words] for fault in faults])
     return text.getvalue()

@@ -246,7 +246,8 @@ def _runs(options: argparse.Namespace) -> None:
     from lipviz import runs
 
     folders = options.folders or [Path("checkpoints"), Path("runs")]
-    rows = [_numbers(run) for run in runs.find(*folders)]
+    left_out = {folder: why for folder, why in runs.unreadable(*folders)}
+    rows = [_numbers(run) for run in runs.find(*folders) if run.folder not in left_out]
     if options.json:
         print(json.dumps(rows, indent=2))
     elif options.markdown and rows:
@@ -260,6 +261,8 @@ def _runs(options: argparse.Namespace) -> None:
         print("accuracies on the whole test set, in %; certified at k/255 in the l2 norm, inputs in [0, 1]")
     else:
         print(f"no runs in {', '.join(map(str, folders))}: train one with `lipviz train moons --layer aol`")
+    for folder, why in left_out.items():
+        print(f"left out: {folder}: {why}", file=sys.stderr)
 
 
 def _numbers(run: "Run") -> dict[str, object]:

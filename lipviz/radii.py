@@ -14,6 +14,7 @@ from lipviz.runs import Attacks, Certificates
 
 REACH = 1020  # the largest size, in 1/255
 BIN = 4  # of the histogram, in 1/255
+ROUNDED = 2e-6  # l2, what rounding 3072 pixels to float32 moves them at most: older attacks began there
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +118,34 @@ def sandwich(found: Certificates, attacks: Attacks) -> Sandwich:
     right, radius, distance = found.correct[row], found.radius[row], attacks.smallest
     inside = int(np.sum(distance < radius))
     return Sandwich(len(row), int(right.sum()), above(radius[right]), above(distance[right]), inside, distance, row)
+
+
+def constants(found: Certificates) -> tuple[float, float] | None:
+    """The smallest and the largest constant that a radius was made with, margin / radius; None where no radius is one.
+
+    Radii that are 0 or infinite are left out. With the bound L of the body, the runner-up j and the class i that binds,
+    L ||w_y - w_j|| <= margin / radius <= L ||w_y - w_i||: not one number, and not the bound of the whole network.
+
+    >>> constants(Certificates(*np.zeros((3, 3)), np.array([1.0, 3.0, 0.0]), np.array([1.0, 2.0, 0.0])))
+    (1.0, 1.5)
+    """
+    some = (found.radius > 0) & np.isfinite(found.radius)
+    with np.errstate(over="ignore"):  # of radii that are nearly 0
+        used = found.margin[some] / found.radius[some]
+    used = used[np.isfinite(used)]
+    return (float(used.min()), float(used.max())) if len(used) else None
+
+
+def measured(found: Certificates, both: Sandwich) -> float | None:
+    """A lower bound of the Lipschitz constant of the whole network, from the breaks that attacks found; None without.
+
+    A break at distance d turned a margin m > 0 into one of 0 or less. A difference of two logits of an L-Lipschitz
+    network is sqrt(2) L-Lipschitz, hence L >= m / (sqrt(2) d): the largest of all images is taken.
+    """
+    margin = found.margin[both.row]
+    broken = (margin > 0) & np.isfinite(both.distance)
+    steep = margin[broken] / (math.sqrt(2) * (both.distance[broken] + ROUNDED))
+    return float(steep.max()) if len(steep) else None
 
 
 def end(parts: list[Curves], both: Sandwich | None, eps: int = 0) -> int:

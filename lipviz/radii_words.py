@@ -70,11 +70,13 @@ def counted(one: "Shown", k: int, unit: str) -> str:
         said += (
             f" Under attack: of {one.both.n:,} test inputs, evenly spaced, those answered rightly where the smallest "
             "change that any attack found is larger than eps. The stripes lie between both on these same inputs, so "
-            "chance cannot close or open the gap; the thick curve is of the whole test set."
+            "chance cannot close or open the gap; the thick curve is of the whole test set. The measured Lipschitz "
+            "constant is the largest margin / (sqrt(2) distance) of their breaks: the true one is no smaller."
         )
     return (
         f"{said} Intervals (Wilson, 95 %) are for other inputs drawn like these. The Lipschitz bound is that of the "
-        "whole network; a radius uses the proved bound of all layers but the last, and the last one class by class."
+        "whole network: the true constant is no larger. A radius uses the proved bound of all layers but the last, and "
+        "the last one class by class: the constant used is margin / radius, where the radius is not 0."
     )
 
 

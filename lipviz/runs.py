@@ -31,6 +31,7 @@ from lipviz.networks import Spec, build
 
 STATES = ("queued", "running", "stopped", "finished", "failed", "interrupted")
 KEYS = ("spec", "data", "recipe", "state")
+OWN = ("run.json", "weights.safetensors", "certificates.csv")  # a folder that holds one of them is meant to be a run
 LOCK = "train.lock"  # held by whoever trains in the folder, gone afterwards
 MARKS = (36, 72, 108, 255)
 PROTOCOL = ("steps", "restarts", "seed")  # of attacks.npz, beside index and radius; all other arrays are distances
@@ -100,7 +101,7 @@ class Run:
         """The network; raises RunError where run.json does not describe one."""
         try:
             return Spec.from_json(self.config["spec"])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, IndexError) as error:
             raise RunError(f"{self.folder / 'run.json'}: {error}") from None
 
     @cached_property
@@ -226,6 +227,22 @@ def find(*roots: str | Path) -> list[Run]:
                 found.append(load(path.parent))
             except RunError:
                 continue
+    return found
+
+
+def unreadable(*roots: str | Path) -> list[tuple[Path, str]]:
+    """What looks like a run directly below the given folders and is none: (folder, why), sorted by name.
+
+    It holds weights, certificates or a run.json, which is missing, broken, or describes no network.
+    """
+    found = []
+    for root in map(Path, roots):
+        for folder in sorted({path.parent for file in OWN for path in root.glob(f"*/{file}")}):
+            try:
+                _ = load(folder).spec
+            except RunError as error:
+                missing, why = not (folder / "run.json").is_file(), str(error).replace(f"{folder}{os.sep}", "")
+                found.append((folder, "run.json is missing" if missing else why))
     return found
 
 

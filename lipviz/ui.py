@@ -159,19 +159,26 @@ def try_this(chips: Mapping[str, Mapping[str, Any]], key: str) -> None:
             st.button(label, key=f"{key}_try{i}", on_click=st.session_state.update, args=(dict(state),), wrap=True)
 
 
-def all_runs(finished: bool = False, images: bool = False) -> list["Run"]:
-    """The runs that ship and those trained here, by name; on request only finished ones, or those of pictures."""
+def all_runs(finished: bool = False, images: bool = False, told: bool = True) -> list["Run"]:
+    """The runs that ship and those trained here, by name; on request only finished ones, or those of pictures.
+
+    What cannot be read is left out, and named in a caption unless that is `told` elsewhere on the page.
+    """
     from lipviz import runs
 
+    broken = runs.unreadable(CHECKPOINTS, runs_folder())
+    if broken and told:
+        st.caption(literal(f"Left out: {'; '.join(f'{folder.name}: {why}' for folder, why in broken)}."))
     found = runs.find(CHECKPOINTS)
     shipped = {run.name for run in found}
     own = runs.find(runs_folder())
     found += [replace(run, alias=f"{run.name} (trained here)") if run.name in shipped else run for run in own]
+    found = [run for run in found if _readable(run)]
     if finished:
         found = [run for run in found if run.config["state"] == "finished"]
     if images:
         found = [run for run in found if len(run.config["spec"].get("input_shape", ())) == 3]
-    return sorted((run for run in found if _readable(run)), key=lambda run: run.name)
+    return sorted(found, key=lambda run: run.name)
 
 
 def _readable(run: "Run") -> bool:

@@ -50,7 +50,7 @@ def controls(found: Sequence["Run"]) -> tuple[list["Run"], str, int]:
         same = [run for run in found if ui.data_name(run) == (data or names[0])]
         with st.container(key="cr_wide"):
             st.html(f"<style>{WIDE}, div:has(> {WIDE}) {{ min-width: min(100%, 22rem) }}</style>")
-            chosen = ui.pick_runs(same, f"cr_runs_{data}", default(same))
+            chosen = ui.pick_runs(same, f"cr_runs_{data}", default(same)) or example(same)
         one = place.selectbox("In detail", [run.name for run in chosen], key=f"cr_one_{data}", **BOUND)
     return chosen, one or "", 36 if k is None else k
 
@@ -67,6 +67,17 @@ def default(same: Sequence["Run"]) -> list[str]:
     first = {run.spec.layer: run.name for run in reversed(same) if run.name not in best}
     few = [*best, *(first[row] for row in DEFAULT if row in first)]
     return few if len(few) > 1 else [run.name for run in same[:6]]
+
+
+def example(same: Sequence["Run"]) -> list["Run"]:
+    """The run to show where none is chosen, with a caption that says so: the first default one, if possible shipped."""
+    names = default(same)
+    runs = sorted((run for run in same if run.name in names), key=lambda run: names.index(run.name))
+    shipped = [run for run in runs if ui.CHECKPOINTS in run.folder.parents]
+    kind = "an example that ships with lipviz" if shipped else "an example"
+    one = (shipped or runs)[0]
+    st.caption(ui.literal(f"Nothing is chosen: {kind}, {one.name}."))
+    return [one]
 
 
 def unit(run: "Run") -> str:
@@ -136,7 +147,7 @@ def _attacked(folder: str, stamps: tuple[float, ...]) -> "Sandwich | None":
 def picture(shown: Sequence[Shown], one: Shown, k: int, between: tuple[int, int]) -> None:
     """Certified accuracy of all runs, both sides of the truth for one, its radii and its classes; eps to drag."""
     from lipviz import radii
-    from lipviz.digits import rounded_up
+    from lipviz.digits import rounded_down, rounded_up
 
     top, run = radii.end([item.curves for item in shown], one.both, k), one.run
     seen, lines = Counter[str](), []
@@ -166,6 +177,8 @@ def picture(shown: Sequence[Shown], one: Shown, k: int, between: tuple[int, int]
         "marks": marks(run),
         "unit": unit(run),
         "bound": "" if (bound := constant(run)) is None else rounded_up(bound),
+        "measured": "" if sub is None or (low := radii.measured(one.found, sub)) is None else rounded_down(low, 4),
+        "used": used(one),
         "numbers": "numbers" not in st.query_params.get("hide", "").split(","),
     }
     ui_canvas.mount("radii", data, KEY, on_eps_change=moved, on_range_change=brushed)
@@ -221,6 +234,15 @@ def constant(run: "Run") -> float | None:
     return float(bound)
 
 
+def used(item: Shown) -> str:
+    """The constants that its radii were made with, "1.04 to 1.68"; "" where no radius is above 0."""
+    from lipviz.digits import rounded_down, rounded_up
+    from lipviz.radii import constants
+
+    found = constants(item.found)
+    return "" if found is None else f"{rounded_down(found[0])} to {rounded_up(found[1], 3)}"
+
+
 def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
     """A row of numbers for each run; accuracies in percent of the whole test set."""
     import numpy as np
@@ -245,6 +267,7 @@ def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
                 "median radius": quantiles[1],
                 "a tenth below": quantiles[0],
                 "test inputs": c.n,
+                "constant used": used(item) or None,
                 "Lipschitz bound": None if bound is None else rounded_up(bound),
             }
         )

@@ -45,7 +45,8 @@ with right, ui_page.part("controls"):
     else:
         form = ui_train.form("tr")
         source = form.pop("source")
-        st.caption(jobs_words.estimate(ui.all_runs(), str(source), form["layer"], form["width"], form["epochs"]))
+        others = ui.all_runs(told=False)  # told below
+        st.caption(jobs_words.estimate(others, str(source), form["layer"], form["width"], form["epochs"]))
         asked = (root, source, form)
         st.button("Train", type="primary", disabled=not source, on_click=ui_train.begin, args=asked)
         ui.try_this(TRY, "tr")

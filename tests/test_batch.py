@@ -63,15 +63,29 @@ def test_certificates_are_those_of_single_pictures_and_the_broken_are_named(cert
     for row, file in [(rows[0], files[0]), (rows[69], files[69])]:
         one = certifier(torch.tensor(np.asarray(Image.open(io.BytesIO(file.read()))))[None, None])
         assert row.radius == pytest.approx(float(one.radius)) and row.answer == run.classes[int(one.label)]
-        assert row.certified == (row.radius > 36 / 255)
+        assert row.certified() == (row.radius > 36 / 255)
     assert "Cut to the centred 10×10" in " ".join(rows[-1].notes)
     lines = list(csv.DictReader(io.StringIO(batch.as_csv(rows, faults))))
     assert len(lines) == 72 and float(lines[0]["radius_l2"]) == rows[0].radius and lines[-1]["notes"] == faults[0].words
     assert lines[-1]["file"] == "broken.png"
     words = " ".join(batch.summary(rows, faults))
-    assert f"{sum(row.certified for row in rows)} of 71 pictures at 36/255" in words and "1 could not be read" in words
+    assert (
+        f"{sum(row.certified() for row in rows)} of 71 pictures at 36/255" in words and "1 could not be read" in words
+    )
     table = batch.shown(rows)
     assert all(float(line["certified radius"]) <= row.radius for line, row in zip(table, rows, strict=True))
+
+
+def test_another_size_is_asked_of_the_same_rows():
+    sizes = [0.0, 9 / 255, 36 / 255, 0.2, 72 / 255, 1.0]
+    rows = [batch.Row(f"{i}.png", "net", "cat", 1.0, radius, ()) for i, radius in enumerate(sizes)]
+    for k, many in ((0, 5), (9, 4), (36, 3), (72, 1), (255, 0)):
+        said = [row.radius > k / 255 for row in rows]
+        assert [row.certified(k) for row in rows] == said and sum(said) == many
+        assert [line[f"certified at {k}/255"] == "yes" for line in batch.shown(rows, k)] == said
+        lines = csv.DictReader(io.StringIO(batch.as_csv(rows, [], k)))
+        assert [line[f"certified_{k}_255"] == "yes" for line in lines] == said
+        assert f"net certifies {many} of 6 pictures at {k}/255" in batch.summary(rows, [], k)[0]
 
 
 def secret():

@@ -45,6 +45,13 @@ def test_eps_and_a_range_are_dragged(visit):
     assert f"{100 * low:.1f} to {100 * high:.1f}, of {len(found.radius):,}" in tile(page, "certified")
     assert f"{100 * kept / len(found.radius):.1f} %" in tile(page, "certified")
     assert f"{both.stands[k] - both.kept[k]} of {both.n}" in tile(page, "unknown")
+    low, high = radii.constants(found)
+    used = re.search(r"([\d.]+) to ([\d.]+)", tile(page, "constant used"))
+    assert float(used[1]) <= low < high <= float(used[2])
+    measured, bound = (
+        float(re.search(r"[≥≤] ([\d.]+)", tile(page, name))[1]) for name in ("measured Lipschitz", "Lipschitz bound")
+    )
+    assert measured <= radii.measured(found, both) <= run.config["results"]["bound"] <= bound
     page.mouse.up()
     page.wait_for_function(f"location.search.includes('cr_eps={k}')")
     page.get_by_text(f"at {k}/255: right answers").first.wait_for()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -45,6 +46,18 @@ def test_runs_and_spectra(tiny_run, capsys):
     assert all(layer["bound"] >= layer["largest"] - 1e-12 for layer in report["layers"][:-1])
     assert table.strip().endswith(f"at most {rounded_up(report['bound'], 6)}")
     assert all(f"  {rounded_up(layer['bound'])}  " in table for layer in report["layers"])
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_are_listed(tiny_run, tmp_path, capsys):
+    for name in ("good", "bare", "wide"):
+        shutil.copytree(tiny_run.folder, tmp_path / name)
+    (tmp_path / "bare" / "run.json").unlink()
+    config = json.loads((tmp_path / "wide" / "run.json").read_text())
+    (tmp_path / "wide" / "run.json").write_text(json.dumps(config | {"spec": config["spec"] | {"width": 7}}))
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert [row["run"] for row in json.loads(printed.out)] == ["good"]
+    assert "bare: run.json is missing" in printed.err and "wide: run.json: width must be even" in printed.err
 
 
 def test_no_runs_is_not_an_error(tmp_path, capsys):

@@ -5,12 +5,15 @@ import io
 import re
 import shutil
 import sys
+import tomllib
 import zipfile
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit as st
 from PIL import Image
 
 from lipviz import figures, pictures, runs, samples, tries, ui, ui_pictures, ui_tries, ui_walks
@@ -262,8 +265,51 @@ def test_many_pictures_are_done_once_and_the_table_says_what_it_leaves_out(folde
     assert sum(asked) == 140
     assert len(next(frame for frame in tables(at) if "file" in frame)) == 100
     assert "first 100 of 140 lines; the CSV has all" in words(at)
-    at.select_slider(key="ci_eps").set_value(72).run()
+    before = next(frame for frame in tables(at) if "file" in frame)
+    assert "certified at 36/255" in before and "of 70 pictures at 36/255" in words(at)
+    at.select_slider(key="ci_eps").set_value(1).run()
     assert sum(asked) == 140, "nothing is certified twice"
+    now = next(frame for frame in tables(at) if "file" in frame)
+    assert [*now["certified at 1/255"]] == [
+        "yes" if r > 1 / 255 else "no" for r in now["certified radius"].astype(float)
+    ]
+    assert "of 70 pictures at 1/255" in words(at) and "36/255 (l2, pixels" not in words(at)
+
+
+def test_stop_keeps_what_is_done_and_go_on_does_the_rest(folder, monkeypatch):
+    from lipviz import batch
+
+    asked, certify = [], batch.certify
+
+    def interrupted(run, certifier, files):
+        """The fifth portion is the second one of the second network: there a browser would send the press."""
+        if len(asked) == 4:
+            st.stop()
+        asked.append(len(files))
+        return certify(run, certifier, files)
+
+    monkeypatch.setattr(batch, "certify", interrupted)
+    at = uploading(("many.zip", packed({f"{i}.png": png(i) for i in range(70)})))
+    at.button(key="ci_batch_Stop").click().run()
+    assert not at.exception and asked == [32, 32, 6, 32]
+    assert "first 100 of 102 lines; the CSV has all" in words(at)
+    assert [bar.proto.text.replace("\\", "") for bar in at.get("progress")] == [
+        "Stopped. Of 70 pictures: 32 with digits-plain."
+    ]
+    monkeypatch.setattr(batch, "certify", lambda run, c, files: asked.append(len(files)) or certify(run, c, files))
+    at.button(key="ci_batch_Go on").click().run()
+    assert not at.exception and asked == [32, 32, 6, 32, 32, 6] and "of 140 lines" in words(at)
+    assert not at.get("progress") and not [button for button in at.button if button.label in ("Stop", "Go on")]
+
+
+def test_the_uploader_says_what_it_takes_and_the_server_takes_it(folder):
+    from lipviz import ui_batch
+
+    config = tomllib.loads((Path(__file__).parents[1] / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["maxUploadSize"] == ui_batch.MEGABYTES == 200
+    at = uploading()
+    assert "A picture may have 8 MB, a zip 200 MB and 5,000 pictures." in words(at)
+    assert at.file_uploader(key="ci_file").proto.max_upload_size_mb == ui_batch.MEGABYTES
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", packed({}), packed({"a.txt": b"x"})])

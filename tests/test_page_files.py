@@ -56,6 +56,19 @@ def test_a_radius_that_is_not_a_number_is_said(root, page):
     assert "a radius is not a number" in said or page == "certify", "which reads no radii"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_run_without_a_run_json_is_named_on_every_page_that_lists_runs(root, page):
+    (root / "missing" / "run.json").unlink()
+    (root / "broken" / "run.json").write_text('{"spec": {}, "data": {}, "recipe": {}, "state": "finished"}')
+    at = opened(page)
+    said = [element.value.replace("\\", "") for element in at.caption if "Left out" in element.value]
+    assert len(said) == 1 and "missing: run.json is missing" in said[0] and "broken: run.json: the spec is" in said[0]
+    assert str(root) not in said[0] and len(at.get("bidi_component")) > 1, "good is drawn"
+    for name in ("missing", "broken"):
+        shutil.copy(root / "good" / "run.json", root / name / "run.json")
+    assert not any("Left out" in element.value for element in at.run().caption)
+
+
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_says_what_it_cannot_draw_and_draws_the_rest(root, page, file):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import streamlit as st
-from folders import VALUES, copied, little, run_of
+from folders import VALUES, certificates, copied, little, run_of
 from PIL import Image
 from shipped import CHECKPOINTS
 
@@ -68,6 +68,10 @@ def test_it_opens_with_both_sides_of_the_truth():
     one = runs.load(CHECKPOINTS / at.selectbox(key=f"cr_one_{at.pills(key='cr_data').value}").value)
     both = radii.sandwich(one.certificates, one.attacks)
     assert drawn["runs"][drawn["one"]]["name"] == one.name
+    used, low = radii.constants(one.certificates), radii.measured(one.certificates, both)
+    assert [float(end) for end in drawn["used"].split(" to ")] == pytest.approx(used, rel=0.01)
+    assert low * 0.999 <= float(drawn["measured"]) <= low <= float(drawn["bound"])
+    assert table["constant used"][drawn["one"]] == drawn["used"]
     assert drawn["sub"]["stands"] == both.stands[: drawn["top"] + 1].tolist() and drawn["sub"]["n"] == both.n
     said = words(at)
     assert "Norm l2, pixels in [0, 1]" in said and f"of {both.n:,} test inputs" in said and "72/255" in said
@@ -126,7 +130,31 @@ def test_attacks_of_every_kind(only, change, said, sides):
     folder = copied(only / "runs", "a")
     change(folder)
     at = opened("radii")
-    assert said in words(at) and bool(data(at)["sub"]) == sides
+    assert said in words(at) and bool(data(at)["sub"]) == sides == bool(data(at)["measured"])
+
+
+def test_with_nothing_chosen_an_example_is_shown_and_called_one(only, monkeypatch):
+    for name in ("a", "b"):
+        copied(only / "runs", name)
+    at = opened("radii")
+    [menu] = at.multiselect
+    assert [line["name"] for line in data(at)["runs"]] == menu.value and "Nothing is chosen" not in words(at)
+    menu.set_value([]).run()
+    assert not at.exception and "Nothing is chosen: an example that ships with lipviz, a." in words(at)
+    assert [line["name"] for line in data(at)["runs"]] == ["a"]
+    monkeypatch.setattr(ui, "CHECKPOINTS", only / "none")
+    monkeypatch.setenv("LIPVIZ_RUNS", str(only / "runs"))
+    at.run()
+    assert "Nothing is chosen: an example, a." in words(at)
+
+
+def test_radii_of_0_were_made_with_no_constant(only):
+    folder = copied(only / "runs", "a")
+    (folder / "attacks.npz").unlink()
+    certificates(folder, [0.0, 0.0, 0.0], [True, True, False])
+    assert data(opened("radii"))["used"] == ""
+    certificates(folder, [0.0, 0.5, 0.25], [True, True, False])
+    assert data(opened("radii"))["used"] == "2.00 to 4"
 
 
 MADE_UP = [None, "x", {"eps": "9", "range": 3}, {"eps": [1], "range": [1]}, {"eps": True, "range": "12"}]

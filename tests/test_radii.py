@@ -3,6 +3,7 @@
 import gzip
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,33 @@ def test_certified_truth_attacked(name):
         assert both.kept[k] == sum(right & (found.radius[attacks.index] > k / 255))
     assert (both.kept <= both.stands).all() and both.inside == 0 and both.right == right.sum()
     assert both.n == len(attacks.index) and (found.index[both.row] == attacks.index).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_attacks_measure_stays_below_what_is_proved(name):
+    run = runs.load(CHECKPOINTS / name)
+    found, both = run.certificates, radii.sandwich(run.certificates, run.attacks)
+    steep = [found.margin[row] / math.sqrt(2) / d for row, d in zip(both.row, both.distance, strict=True)]
+    low = radii.measured(found, both)
+    assert 0.98 * max(steep) < low < max(steep), "a little below, for pixels of float32"
+    assert low <= run.config["results"]["bound"]
+    assert low * math.sqrt(2) <= radii.constants(found)[1], "two rows of the last layer are nearer than sqrt(2) L"
+
+
+def test_a_measurement_needs_a_break_of_a_margin():
+    found = made()
+    for factor, margin, expected in ((math.inf, 1.0, None), (2.0, 0.0, None), (2.0, 3.0, 3 / math.sqrt(8))):
+        found = replace(found, radius=np.ones(60), margin=np.full(60, margin))
+        both = radii.sandwich(found, attacked(found, np.array([7, 3]), factor))
+        assert radii.measured(found, both) == (expected and pytest.approx(expected, rel=1e-5)), (factor, margin)
+
+
+def test_the_constant_used_is_margin_over_radius():
+    found = made()
+    finite = [r for r in found.radius if 0 < r < math.inf]
+    assert radii.constants(found) == (1 / max(finite), 1 / min(finite))
+    assert radii.constants(replace(found, radius=np.where(found.radius < 1, 0.0, math.inf))) is None
+    assert radii.constants(replace(found, radius=np.full(60, 1e-323))) is None, "beyond the largest number"
 
 
 def attacked(found, rows, factor=2.0):

@@ -99,6 +99,25 @@ def test_a_folder_that_is_no_run_is_left_out_of_the_list(copy):
         runs.load(copy.parent / "empty")
 
 
+def test_what_is_left_out_is_named_with_the_reason(copy):
+    root = copy.parent
+    for name in ("bare", "cut", "keyless", "odd", "spec", "shapeless", "listed"):
+        shutil.copytree(copy, root / name)
+    (root / "bare" / "run.json").unlink()
+    (root / "cut" / "run.json").write_text("{")
+    edit(root / "keyless", lambda config: config.pop("data"))
+    (root / "odd" / "run.json").write_bytes(b"\xff\xfe")
+    edit(root / "spec", lambda config: config["spec"].update(width=7))
+    edit(root / "shapeless", lambda config: config["spec"].update(kind="mlp", input_shape=[]))
+    (root / "listed" / "run.json").write_text("[]")
+    (root / "uploads").mkdir()
+    found = {folder.name: why for folder, why in runs.unreadable(root, root / "nowhere")}
+    assert list(found) == sorted(["bare", "cut", "keyless", "odd", "spec", "shapeless", "listed"])
+    assert found["bare"] == "run.json is missing" and "key 'data' is missing" in found["keyless"]
+    assert found["cut"].startswith("run.json: not readable as JSON") and "width must be even" in found["spec"]
+    assert not any(str(root) in why for why in found.values())
+
+
 def test_writing_is_atomic(tmp_path):
     path = tmp_path / "table.csv"
     runs.write_csv(path, [{"a": 1, "b": 2}])

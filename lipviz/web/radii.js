@@ -251,16 +251,24 @@ class RadiiPicture {
   tell() {
     const found = this.counted(), { data } = this, all = (n) => n.toLocaleString("en");
     const told = (name, hits, n) => { const [low, high] = wilson(hits, n); return [name, `${percent(hits, n).toFixed(1)} %`, `${low.toFixed(1)} to ${high.toFixed(1)}, of ${all(n)}`]; };
-    const { sub } = found, rows = [told("clean", found.clean, found.n), told(`certified at ${this.k}/255`, found.certified, found.n)];
-    if (sub) rows.push(told(`under attack at ${this.k}/255`, sub.attacked, sub.n), ["unknown", `${sub.unknown} of ${all(sub.n)}`, `${sub.certified} certified, ${sub.n - sub.attacked} broken or wrong`]);
-    if (data.bound) rows.push(["Lipschitz bound", data.bound, "proved, of the whole network"]);
+    const { sub } = found, at = `at ${this.k}/255`, norm = `l2, ${data.unit}`;
+    const rows = [
+      [...told("clean", found.clean, found.n), "Right answers of the whole test set, with a 95 % interval"],
+      [...told(`certified ${at}`, found.certified, found.n), `Right answers with a certified radius above eps (${norm})`],
+      sub ? [...told(`under attack ${at}`, sub.attacked, sub.n), `Right answers that no attack changed within eps (${norm}), of the attacked inputs`] : [`under attack ${at}`, "unknown", "nothing attacked this run"],
+      ["measured Lipschitz", data.measured ? `≥ ${data.measured}` : "unknown", data.measured ? "a lower bound, from breaks" : "no break is known", `The largest margin / (sqrt(2) distance) of the breaks that attacks found (${norm}): the Lipschitz constant of the network is no smaller`],
+      ["Lipschitz bound", data.bound ? `≤ ${data.bound}` : "unknown", data.bound ? "proved, of the whole network" : "run.json has none", `The Lipschitz constant of the network is proved to be no larger (${norm})`],
+      ["constant used", data.used || "none", data.used ? `margin / radius, over ${all(found.n)} inputs` : "no radius is above 0", "Each certified radius is a margin (difference of the two largest logits) divided by this: the bound of all layers but the last, times the distance of two rows of the last one. Radii of 0 are left out"],
+    ];
+    if (sub) rows.push(["unknown", `${sub.unknown} of ${all(sub.n)}`, `${sub.certified} certified, ${sub.n - sub.attacked} broken or wrong`, "Attacked inputs that are neither certified nor broken at eps"]);
     this.sentence = `${this.one.name}: ${rows.map(([name, value]) => `${name} ${value}`).join(", ")}`;
     this.numbers.style.display = data.numbers ? "" : "none";
     while (this.numbers.children.length > rows.length) this.numbers.lastChild.remove();
     rows.forEach((row, i) => {
       const tile = this.numbers.children[i] ?? make(this.numbers, "div");
       if (!tile.children.length) for (const [tag, name] of [["dt"], ["dd"], ["dd", "small"]]) make(tile, tag, name ? { class: name } : {});
-      row.forEach((text, j) => set(tile.children[j], { text }));
+      row.slice(0, 3).forEach((text, j) => set(tile.children[j], { text }));
+      set(tile, { title: row[3] });
     });
   }
 }
