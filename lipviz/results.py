@@ -12,17 +12,19 @@ from itertools import combinations
 from pathlib import Path
 
 from lipviz import autoattack, published, runs
+from lipviz.attacks import Protocol
 from lipviz.layers import LAYERS
 from lipviz.protocols import Group, differ, groups
 from lipviz.published import Entry
-from lipviz.radii import wilson
+from lipviz.radii import Sandwich, sandwich, wilson
 from lipviz.recipes import Recipe
-from lipviz.runs import MARKS, Run
+from lipviz.runs import MARKS, PROTOCOL, Attacks, Run
 from lipviz.standings import Standing, ranks, spearman, standings, unranked
 
 SIZES = ("XS", "S", "M", "L")
 BUDGET = "2 h"  # the shortest of the published comparison
 RADIUS = 36  # /255, the only one that its table reports at all budgets
+FAR = 403  # /255 = 1.58
 # its protocol, from the paper's section on the setting and its repository: what -> (there, the number of it or None)
 THERE: dict[str, tuple[str, float | None]] = {
     "data": ("CIFAR-10, original pixels", None),
@@ -92,7 +94,48 @@ def _measured(mine: Sequence[Group]) -> Iterator[str]:
                             "gets the certificate of the bound proved of its own weights.")  # fmt: skip
         lacks = [line for standing in rows for line in standing.lacks]
         yield from ("", *(f"* {line}" for line in lacks)) if lacks else ()
+        yield from _changes(group, [run for standing in rows for run in standing.runs])
         yield from _under_attack([run for standing in rows for run in standing.runs])
+
+
+def _changes(group: Group, found: Sequence[Run]) -> Iterator[str]:
+    """What the smallest changes that attacks found leave of the right answers, a table for each protocol of theirs."""
+    tables: dict[str, dict[str, Sandwich]] = {}
+    remarks = []
+    for run in found:
+        try:
+            if run.certificates is not None and run.attacks is not None:
+                tables.setdefault(_tried(run.attacks), {})[run.name] = sandwich(run.certificates, run.attacks)
+        except runs.RunError:
+            continue  # what the folders lack is told by then
+        except ValueError as error:
+            remarks.append(f"* {run.name}: {error}.")
+    for protocol, both in tables.items():
+        yield from ("", f"Smallest changes of an answer, {protocol}; shares in % of the attacked images:", "")
+        yield from markdown([_both_sides(run.name, both.get(run.name), _sizes(group)) for run in found])
+    yield from ("", *remarks) if remarks else ()
+
+
+def _tried(attacks: Attacks) -> str:
+    """How hard attacks tried, as far as it was kept with what they found."""
+    whole = set(attacks.protocol) == set(PROTOCOL)
+    rest = str(Protocol(**attacks.protocol)) if whole else ", ".join(f"{k} {n}" for k, n in attacks.protocol.items())
+    return f"by {', '.join(attacks.distance)}; {rest or 'how hard they tried was not kept'}"
+
+
+def _sizes(group: Group) -> tuple[int, ...]:
+    """36/255, and the 403/255 = 1.58 that is usual on MNIST where a larger loss offset asks for larger radii."""
+    offset = _number(group.protocol.offset)
+    return (RADIUS, FAR) if offset is not None and offset > 2 * Recipe().offset else (RADIUS,)
+
+
+def _both_sides(name: str, both: Sandwich | None, sizes: Sequence[int]) -> dict[str, str]:
+    """One line of a table of smallest changes; empty cells where the run was not attacked."""
+    row = {"run": f"`{name}`", "attacked images": "" if both is None else str(both.n)}
+    for k in sizes:
+        row[f"certified at {k}/255"] = "" if both is None else f"{100 * both.kept[k] / both.n:.1f}"
+        row[f"under attack at {k}/255"] = "" if both is None else f"{100 * both.stands[k] / both.n:.1f}"
+    return row | {"changes inside a certified radius": "" if both is None else str(both.inside)}
 
 
 def _under_attack(found: Sequence[Run]) -> Iterator[str]:
@@ -285,10 +328,15 @@ def _protocols(group: Group) -> Iterator[dict[str, str]]:
 
 
 def _same(text: str, number: float) -> bool:
+    said = _number(text)
+    return said is not None and abs(said - number) < 1e-4
+
+
+def _number(text: str) -> float | None:
     try:
-        return abs(float(text) - number) < 1e-4
+        return float(text)
     except ValueError:
-        return False
+        return None
 
 
 def _order(names: Sequence[str], places: Sequence[float]) -> str:

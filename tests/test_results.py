@@ -5,8 +5,9 @@ import shutil
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pytest
-from folders import copied
+from folders import certificates, copied
 from shipped import CHECKPOINTS
 
 from lipviz import results, runs
@@ -115,17 +116,44 @@ def test_two_protocols_are_two_tables_and_their_difference_is_told(tmp_path):
     copied(tmp_path, "a")
     copied(tmp_path, "b", budget=60.0)
     text = results.generate(tmp_path)
-    measured = [table for table in tables(text) if table[0][0] == "run"]
+    measured = [table for table in tables(text) if table[0][:2] == ["run", "layer"]]
     assert len(measured) == 2 and all(len(table) == 3 for table in measured)
     assert "They differ in the budget (" in text
 
 
 def test_a_broken_attack_is_shouted(tmp_path):
-    import numpy as np
-
     folder = copied(tmp_path, "a")
     np.savez(folder / "attacks.npz", index=[0], radius=[0.2], DDN=[0.1])
     assert "**An attack ended inside a certified radius, which is a bug: a.**" in results.generate(tmp_path)
+
+
+def test_the_smallest_changes_are_held_against_the_certificates(tmp_path):
+    """Four images: certified at 36/255, under attack at it, changed within it, wrong."""
+    for name, steps in (("a", 30), ("b", 30), ("c", 7)):
+        folder = copied(tmp_path, name, spec__layer={"a": "aol", "b": "sll", "c": "bro"}[name], recipe__offset=4)
+        certificates(folder, [0.2, 0.1, 0.1, 0.2], [True, True, True, False])
+        kept = {"restarts": 1, "seed": 0} if steps == 30 else {}
+        found = {"DDN": [0.3, 0.2, 0.3, 0.3], "FMN": [0.3, 0.3, 0.12, 1.7]}
+        arrays = {"index": range(4), "radius": [0.2, 0.1, 0.1, 0.2], "steps": steps, **kept}
+        np.savez(folder / "attacks.npz", **arrays, **found)
+    (tmp_path / "b" / "attacks.npz").unlink()
+    page = results.generate(tmp_path)
+    first, second = [table for table in tables(page) if table[0][1] == "attacked images"]
+    assert first[0][2:] == ["certified at 36/255", "under attack at 36/255", "certified at 403/255",
+                            "under attack at 403/255", "changes inside a certified radius"]  # fmt: skip
+    assert first[2:] == [["`a`", "4", "25.0", "50.0", "0.0", "0.0", "0"], ["`b`", *[""] * 6], ["`c`", *[""] * 6]]
+    assert [row[1] for row in second[2:]] == ["", "", "4"]
+    assert "by DDN, FMN; l2, pixels in [0, 1], 30 steps, 1 restart of FMN" in page and "by DDN, FMN; steps 7;" in page
+    copied(tmp_path, "d", spec__layer="cpl", recipe__offset=4)
+    (tmp_path / "d" / "certificates.csv").write_bytes((tmp_path / "a" / "certificates.csv").read_bytes())
+    assert "* d: attacks.npz and certificates.csv are not of one training" in results.generate(tmp_path)
+
+
+def test_the_far_radius_stands_where_the_loss_asks_for_it():
+    for table in tables(PAGE.read_text()):
+        if table[0][1] == "attacked images":
+            far = any("1.58" in row[0] for row in table)
+            assert ("certified at 403/255" in table[0]) == far and {row[-1] for row in table[2:]} <= {"0", ""}
 
 
 def test_an_empty_folder_is_refused(tmp_path, capsys):
