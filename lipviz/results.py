@@ -14,7 +14,7 @@ from pathlib import Path
 from lipviz import autoattack, published, runs
 from lipviz.attacks import Protocol
 from lipviz.layers import LAYERS
-from lipviz.protocols import Group, differ, groups
+from lipviz.protocols import Group, differ, groups, is_number, on_cpu
 from lipviz.published import Entry
 from lipviz.radii import Sandwich, sandwich, wilson
 from lipviz.recipes import Recipe
@@ -84,6 +84,7 @@ def _measured(mine: Sequence[Group]) -> Iterator[str]:
             yield from ("", f"Against *{mine[0].label}*: {differ(mine[0].protocol, group.protocol)}")
         rows = standings(group.runs)
         yield from ("", *markdown([_row(standing) for standing in rows]))
+        yield from _spent(rows)
         if broken := [s.name for s in rows if s.numbers.get("broken")]:
             yield from ("", f"**An attack ended inside a certified radius, which is a bug: {', '.join(broken)}.**")
         attacked = sorted({int(s.numbers["attacked"] or 0) for s in rows if s.numbers.get("attacked")})
@@ -96,6 +97,22 @@ def _measured(mine: Sequence[Group]) -> Iterator[str]:
         yield from ("", *(f"* {line}" for line in lacks)) if lacks else ()
         yield from _changes(group, [run for standing in rows for run in standing.runs])
         yield from _under_attack([run for standing in rows for run in standing.runs])
+
+
+def _spent(rows: Sequence[Standing]) -> Iterator[str]:
+    """How unevenly the runs used their budget of core-seconds, and how the order here goes with that."""
+    counted = [row for row in rows if all(on_cpu(run) and is_number(run.config.get("budget")) for run in row.runs)]
+    spent = {row.name: seconds for row in counted if (seconds := row.numbers["core_seconds"]) is not None}
+    if len(spent) < 2:
+        return
+    said = f"from {min(spent.values()):,.0f} to {max(spent.values()):,.0f} core-seconds"
+    yield from ("", f"The budget is filled with whole epochs, so the runs spent {said} of training.")
+    held = [row for row in counted if row.name in spent and LAYERS[row.row].guarantee != "none"]
+    held = [row for row in held if row.certified(RADIUS) is not None]
+    rho = spearman([spent[row.name] for row in held], [row.certified(RADIUS) or 0.0 for row in held])
+    if rho is not None:
+        yield f"Over the {len(held)} with a constraint these and the certified accuracy at {RADIUS}/255 correlate by"
+        yield f"{rho:.2f} (Spearman)."
 
 
 def _changes(group: Group, found: Sequence[Run]) -> Iterator[str]:
@@ -111,7 +128,8 @@ def _changes(group: Group, found: Sequence[Run]) -> Iterator[str]:
         except ValueError as error:
             remarks.append(f"* {run.name}: {error}.")
     for protocol, both in tables.items():
-        yield from ("", f"Smallest changes of an answer, {protocol}; shares in % of the attacked images:", "")
+        yield from ("", f"Smallest changes of an answer, {protocol}. In % of the attacked images the right answers "
+                        "that are certified, and those that no change found within the radius turns:", "")  # fmt: skip
         yield from markdown([_both_sides(run.name, both.get(run.name), _sizes(group)) for run in found])
     yield from ("", *remarks) if remarks else ()
 
@@ -180,8 +198,7 @@ def _row(standing: Standing) -> dict[str, str]:
     row |= {f"{k}/255": _with_spread(standing, k) for k in MARKS}
     row |= {"parameters": _fixed(n.get("parameters"), 0), "epochs": _fixed(n.get("epochs"), 0)}
     row |= {"train s": _fixed(n.get("seconds"), 0), "core s": _fixed(n.get("core_seconds"), 0)}
-    row |= {"images/s": _fixed(n.get("images_per_second"), 0), "certified / attacked": _fixed(n.get("tightness"), 2)}
-    return row | {"seeds": str(len(standing.runs))}
+    return row | {"certified / attacked": _fixed(n.get("tightness"), 2), "seeds": str(len(standing.runs))}
 
 
 def _with_spread(standing: Standing, k: int) -> str:

@@ -101,6 +101,16 @@ def test_the_order_is_held_against_the_epochs_that_fitted(tmp_path):
     assert "correlate by -1.00 (Spearman)" in text, "without the plain network"
 
 
+def test_what_was_spent_of_the_budget_is_held_against_the_order(tmp_path):
+    for name, spent, share in (("aol", 50.4, 0.1), ("cayley", 70.0, 0.2), ("sll", 60.0, 0.3), ("plain", 80.0, 0.9)):
+        copied(tmp_path, name, spec__layer=name, core_seconds=spent, budget=60.0, results__certified={"36": share})
+        (tmp_path / name / "certificates.csv").unlink()
+    text = " ".join(results.generate(tmp_path).split())
+    assert "whole epochs, so the runs spent from 50 to 80 core-seconds" in text
+    assert "Over the 3 with a constraint these and the certified accuracy at 36/255 correlate by 0.50" in text
+    assert "images/s" not in text, "other work ran beside the runs"
+
+
 def test_missing_files_are_named_and_the_rest_is_given(tmp_path):
     for name in ("cifar10-aol", "cifar10-sll"):
         copied(tmp_path, name, name)
@@ -143,7 +153,7 @@ def test_the_smallest_changes_are_held_against_the_certificates(tmp_path):
                             "under attack at 403/255", "changes inside a certified radius"]  # fmt: skip
     assert first[2:] == [["`a`", "4", "25.0", "50.0", "0.0", "0.0", "0"], ["`b`", *[""] * 6], ["`c`", *[""] * 6]]
     assert [row[1] for row in second[2:]] == ["", "", "4"]
-    assert "by DDN, FMN; l2, pixels in [0, 1], 30 steps, 1 restart of FMN" in page and "by DDN, FMN; steps 7;" in page
+    assert "by DDN, FMN; l2, pixels in [0, 1], 30 steps, 1 restart of FMN" in page and "by DDN, FMN; steps 7." in page
     copied(tmp_path, "d", spec__layer="cpl", recipe__offset=4)
     (tmp_path / "d" / "certificates.csv").write_bytes((tmp_path / "a" / "certificates.csv").read_bytes())
     assert "* d: attacks.npz and certificates.csv are not of one training" in results.generate(tmp_path)
