@@ -299,7 +299,7 @@ def published_rows(entries: Sequence["Entry"], k: int) -> list[dict[str, Any]]:
         else:
             row[f"at {k}/255"] = ""
         row |= {"parameters": entry.parameters, "source": f"{entry.source}, {entry.year}", "checked": entry.mark}
-        made.append(row | {"note": entry.note})
+        made.append(row | {"protocol": entry.protocol, "note": entry.note})
     return made
 
 

@@ -286,6 +286,7 @@ def test_the_published_layer_can_be_hidden_and_is_a_table_of_its_own():
     assert len(published) == len(entries) and not set(ranking["run"]) & set(published["method"])
     assert any(re.fullmatch(r"\d+\.\d+ to \d+\.\d+", str(cell)) for cell in published["at 50/255"])
     assert set(published["checked"]) <= {"V", "R", "S", "V+R"}
+    assert list(published["protocol"]) == [entry.protocol for entry in entries]
 
 
 def test_two_runs_of_one_layer_are_called_by_their_names(only):
