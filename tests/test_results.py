@@ -10,7 +10,7 @@ import pytest
 from folders import certificates, copied
 from shipped import CHECKPOINTS
 
-from lipviz import results, runs
+from lipviz import results, results_published, runs
 from lipviz.cli import main
 from lipviz.layers import LAYERS
 from lipviz.published import of
@@ -65,6 +65,44 @@ def test_the_orders_are_those_of_the_numbers():
         assert order.startswith(LAYERS[best].title)
 
 
+def test_levels_are_held_against_those_of_the_same_method(tmp_path):
+    for name, share in (("aol", 0.4), ("bro", 0.5), ("cpl", 0.7)):
+        copied(tmp_path, name, spec__layer=name, results__certified={"36": share})
+        (tmp_path / name / "certificates.csv").unlink()
+    copied(tmp_path, "best", spec__layer="cpl", results__certified={"36": 0.8}, budget=60.0)
+    (tmp_path / "best" / "certificates.csv").unlink()
+    page = results.generate(tmp_path)
+    [table] = [table for table in tables(page) if table[0][0] == "method" and table[0][1] == "run here"]
+    sizes = {size: results_published.comparison(size) for size in results_published.SIZES}
+    there = {size: {e.row: e.certified_36 for e in entries} for size, entries in sizes.items()}
+    assert table[0][3:] == ["here at 36/255", *(f"there {size}" for size in there), "here - there XS, points"]
+    assert [row[1] for row in table[2:]] == ["`aol`", "`cpl`", "`best`"], "of BRO there is none"
+    for row, ours, name in zip(table[2:], (40.0, 70.0, 80.0), ("aol", "cpl", "cpl"), strict=True):
+        levels = [f"{there[size][name]:.1f}" for size in there]
+        assert row[3:] == [f"{ours:.1f}", *levels, f"{ours - there['XS'][name]:+.1f}"]
+    assert "Here minus there XS: -15.6 to +21.8 points." in page
+    assert "*There*, under other\nprotocols: 1-Lipschitz Layers Compared" in page
+
+
+def test_mnist_is_held_against_what_was_published_on_it(tmp_path):
+    for name, share in (("aol", 0.9), ("sandwich", 0.8), ("sll", 0.7)):
+        folder = copied(tmp_path, name, "mnist-aol", spec__layer=name, results__certified={"36": share})
+        radius = {"aol": 2.0, "sandwich": 0.2, "sll": 0.1}[name]
+        certificates(folder, np.full(10, radius), np.arange(10) < 10 * share)
+    page = results.generate(tmp_path)
+    [table] = [table for table in tables(page) if table[0][1] == "run here"]
+    assert table[0][4:] == ["there gamma 1", "there gamma 2", "there gamma 4", "here - there gamma 1, points"]
+    assert [row[1:2] + row[3:] for row in table[2:]] == [
+        ["`aol`", "90.0", "85.5", "89.9", "92.4", "+4.5"],
+        ["`sandwich`", "80.0", "96.3", "98.2", "98.4", "-16.3"],
+    ]
+    turned = "AOL above Sandwich (90.0 and 80.0 here, 85.5 and 96.3 there)"
+    assert f"* gamma 1: the same there: none. Not there: {turned}." in page and "LipKernel (arXiv" in page
+    assert "`aol`\nhas the most of the runs, 90.0 %." in page and "* gamma 4: 20 epochs, 3 seeds" in page
+    certificates(tmp_path / "aol", np.full(10, 0.2), np.arange(10) < 7)
+    assert "* gamma 1: the same there: Sandwich above AOL (80.0 and 70.0" in results.generate(tmp_path)
+
+
 def test_an_order_turned_round_is_minus_one(tmp_path):
     names = ["aol", "cayley", "sll", "cpl"]  # worst to best at XS, 2 h
     for name, share in zip(names, (0.4, 0.3, 0.2, 0.1), strict=True):
@@ -72,7 +110,7 @@ def test_an_order_turned_round_is_minus_one(tmp_path):
         (tmp_path / name / "certificates.csv").unlink()
     lines = tables(results.generate(tmp_path))
     table = next(table for table in lines if table[0][0] == "size")
-    there = {e.row: e.certified_36 for e in results.comparison("XS")}
+    there = {e.row: e.certified_36 for e in results_published.comparison("XS")}
     assert table[2][0] == "XS" and sorted(names, key=there.get)[-1] == "cpl"
     assert table[2][2] == f"{spearman([0.4, 0.3, 0.2, 0.1], [there[n] for n in names]):.2f}"
     assert "With 4 methods a correlation is coarse" in results.generate(tmp_path)
@@ -88,7 +126,7 @@ def test_one_swap_changes_the_correlation_by_no_less_and_no_more(n):
         for there in permutations(here)
         for i in range(n - 1)
     ]
-    assert results._swap(n) == pytest.approx((min(changes), max(changes)))
+    assert results_published._swap(n) == pytest.approx((min(changes), max(changes)))
 
 
 def test_the_order_is_held_against_the_epochs_that_fitted(tmp_path):
