@@ -20,6 +20,7 @@ from lipviz.bench_timing import REPEATS, WARM_UP, Spread
 from lipviz.drawing import config
 from lipviz.figures_bench import bench
 from lipviz.runs import write_bytes
+from lipviz.tables import markdown
 
 FIGURES = (".html", ".svg", ".png", ".pdf")
 
@@ -158,9 +159,7 @@ def as_markdown(found: Iterable[Measurement], lines: Iterable[str]) -> str:
     """A page: the protocol, and a table for each shape and mode."""
     page = ["# Time and memory of every layer", "", *(f"- {line}" for line in lines)]
     for title, rows in tables(found).items():
-        cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-        page += ["", f"## {title}", ""]
-        page += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells]
+        page += ["", f"## {title}", "", *markdown(rows)]
     return "\n".join(page) + "\n"
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 TRY: dict[str, dict[str, Any]] = {
     "From 0 to 255: drag, and watch who passes whom": {"co_eps": 0, "co_axis": "clean"},
     "At 108/255: who pays least for the radius?": {"co_eps": 108, "co_axis": "clean"},
-    "Against seconds: what does a percent cost?": {"co_eps": 36, "co_axis": "training"},
+    "Against seconds per epoch: what does a percent cost?": {"co_eps": 36, "co_axis": "seconds per epoch"},
 }
 
 IN_WORDS = """

@@ -99,10 +99,18 @@ def budget(run: "Run") -> str:
     """Seconds of one core on a CPU or of the clock on a GPU where the run was made to fit them, else its epochs."""
     seconds, recipe = run.config.get("budget"), _mapping(run.config.get("recipe"))
     if is_number(seconds):
-        hardware = str(run.config.get("hardware") or UNSAID)
-        return f"{seconds:g} s of one CPU core" if hardware.startswith("CPU") else f"{seconds:g} s on {hardware}"
+        return f"{seconds:g} s of one CPU core" if on_cpu(run) else f"{seconds:g} s on {_hardware(run)}"
     epochs = recipe.get("epochs")
     return f"{epochs} epochs, whatever they took" if is_number(epochs) else UNSAID
+
+
+def on_cpu(run: "Run") -> bool:
+    """Whether the run was trained on a CPU, where seconds are those that cores worked."""
+    return _hardware(run).startswith("CPU")
+
+
+def _hardware(run: "Run") -> str:
+    return str(run.config.get("hardware") or UNSAID)
 
 
 def groups(runs: Iterable["Run"]) -> list[Group]:

@@ -19,10 +19,11 @@ KEY = "co_picture"
 BOUND: dict[str, Any] = {"bind": "query-params"}
 REACH = 510
 MOST = 4  # runs that are selected at a time
-AXES = ("clean", "parameters", "training", "forward", "memory")
-NAMES = {"training": "seconds"}  # what the menu calls an axis -> its key in the numbers
-SORTS = ("certified", "clean", "parameters", "train s", "name")
+AXES = ("clean", "parameters", "seconds per epoch", "forward", "memory")
+NAMES = {"seconds per epoch": "epoch_seconds"}  # what the menu calls an axis -> its key in the numbers
+SORTS = ("certified", "clean", "parameters", "seconds per epoch", "name")
 COSTS = {
+    "epoch_seconds": "Training time over epochs: on a CPU the seconds that its cores worked, else those of the clock.",
     "forward": "An image, of a batch of 256 through the frozen network in float32; on a CPU the time of one core.",
     "memory": "Parameters, optimiser, and the most that one more training step holds at a time; without the data set.",
 }
@@ -107,10 +108,12 @@ def picture(
 ) -> None:
     """The scatter, with eps to drag and marks to select."""
     from lipviz.standings import AXES as KNOWN
-    from lipviz.standings import MARKS
+    from lipviz.standings import MARKS, epoch_title
 
     key = NAMES.get(axis, axis)
     title, unit, _ = KNOWN[key]
+    if key == "epoch_seconds":
+        title = epoch_title(run for line in lines for run in line.runs)
     abouts: dict[str, int] = {}
     published = [_hollow(entry, abouts) for entry in entries if key in ("clean", "parameters")]
     several = Counter(line.row for line in lines)
@@ -123,7 +126,7 @@ def picture(
     if entries and not published:
         st.caption(f"Published results are left out of this axis, {title}: they come from other machines.")
     machines = sorted({str(run.config.get("hardware", "unknown")) for line in lines for run in line.runs})
-    if key in ("seconds", "forward") and machines[1:]:
+    if key in ("epoch_seconds", "forward") and machines[1:]:
         st.caption(ui.literal(f"These times are of different machines, and not comparable: {'; '.join(machines)}."))
     data = {
         "points": points,
@@ -221,9 +224,9 @@ def no_maps(groups: Sequence["Group"]) -> None:
 def rows(lines: Sequence["Standing"], k: int) -> list[dict[str, Any]]:
     """The table: numbers rounded for reading, accuracies in percent."""
     from lipviz.layers import LAYERS
-    from lipviz.standings import MARKS
+    from lipviz.standings import MARKS, epoch_title
 
-    made = []
+    made, epoch = [], epoch_title(run for line in lines for run in line.runs)
     for line in lines:
         spread, n = line.spread(k), line.numbers
         row: dict[str, Any] = {"run": line.name, "layer": LAYERS[line.row].title, "clean": _round(line.clean, 1)}
@@ -232,6 +235,7 @@ def rows(lines: Sequence["Standing"], k: int) -> list[dict[str, Any]]:
         row |= {f"{mark}/255": _round(line.certified(mark), 1) for mark in MARKS if mark != k}
         row |= {"parameters": _round(n.get("parameters"), 0), "epochs": _round(n.get("epochs"), 0)}
         row |= {"train s": _round(n.get("seconds"), 0), "core s": _round(n.get("core_seconds"), 0)}
+        row |= {epoch: _round(n.get("epoch_seconds"), 1)}
         row |= {"images/s": _round(n.get("images_per_second"), 0)}
         row |= {"forward µs": _round(n.get("forward"), 1), "step MiB": _round(n.get("memory"), 1)}
         row |= {"certified / attacked": _round(n.get("tightness"), 2), "seeds": len(line.runs)}
@@ -256,7 +260,7 @@ def ordered(lines: Sequence["Standing"], by: str, k: int) -> list["Standing"]:
     """The lines in the order of the table: the best first, what has no number last."""
 
     def place(line: "Standing") -> tuple[bool, float]:
-        value = line.certified(k) if by == "certified" else line.numbers.get("seconds" if by == "train s" else by)
+        value = line.certified(k) if by == "certified" else line.numbers.get(NAMES.get(by, by))
         way = -1 if by in ("certified", "clean") else 1
         return value is None, way * (value or 0.0)
 
@@ -295,7 +299,7 @@ def published_rows(entries: Sequence["Entry"], k: int) -> list[dict[str, Any]]:
         else:
             row[f"at {k}/255"] = ""
         row |= {"parameters": entry.parameters, "source": f"{entry.source}, {entry.year}", "checked": entry.mark}
-        made.append(row | {"note": entry.note})
+        made.append(row | {"protocol": entry.protocol, "note": entry.note})
     return made
 
 

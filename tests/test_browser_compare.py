@@ -296,11 +296,11 @@ def test_on_a_phone_the_picture_stands_before_what_changes_it(visit, name):
     assert all(one.bounding_box()["y"] < picture.bounding_box()["y"] for one in inputs)
 
 
-@pytest.mark.parametrize("axis", ["parameters", "training"])
+@pytest.mark.parametrize("axis", ["parameters", "seconds per epoch"])
 def test_costs_are_an_axis(visit, ranking, axis):
-    page = visit(f"/compare?co_axis={axis}")
+    page = visit(f"/compare?co_axis={axis.replace(' ', '+')}")
     shown = {mark["name"]: mark for mark in state(page)["marks"]}
-    key = {"training": "seconds"}.get(axis, axis)
+    key = {"seconds per epoch": "epoch_seconds"}.get(axis, axis)
     for line in ranking:
         assert shown[line.name]["x"] == pytest.approx(line.numbers[key])
     assert any(mark["published"] for mark in shown.values()) == (axis == "parameters")

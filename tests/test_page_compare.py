@@ -217,7 +217,8 @@ def test_images_have_no_maps_and_the_way_to_some_is_told(plane, own):
 @pytest.mark.parametrize("by", ui_compare.SORTS)
 def test_the_table_is_sorted(by):
     [table] = tables(opened("compare", co_sort=by, co_eps="72"))
-    column = {"certified": "at 72/255", "name": "run"}.get(by, by)
+    names = {"certified": "at 72/255", "name": "run", "seconds per epoch": "core-seconds an epoch"}
+    column = names.get(by, by)
     values = list(table[column])
     assert values == sorted(values, reverse=by in ("certified", "clean"))
 
@@ -275,7 +276,7 @@ def test_numbers_that_are_none_leave_the_page_standing(only):
         hostile(copied(only, f"bad{i}", **{key: value, "recipe__lr": 1.0 + i}))
     at = opened("compare")
     for label in at.selectbox(key="co_group").options:
-        assert len(tables(opened("compare", co_group=label, co_axis="forward", co_sort="train s")))
+        assert len(tables(opened("compare", co_group=label, co_axis="forward", co_sort="seconds per epoch")))
 
 
 def test_the_published_layer_can_be_hidden_and_is_a_table_of_its_own():
@@ -285,6 +286,7 @@ def test_the_published_layer_can_be_hidden_and_is_a_table_of_its_own():
     assert len(published) == len(entries) and not set(ranking["run"]) & set(published["method"])
     assert any(re.fullmatch(r"\d+\.\d+ to \d+\.\d+", str(cell)) for cell in published["at 50/255"])
     assert set(published["checked"]) <= {"V", "R", "S", "V+R"}
+    assert list(published["protocol"]) == [entry.protocol for entry in entries]
 
 
 def test_two_runs_of_one_layer_are_called_by_their_names(only):
@@ -298,9 +300,29 @@ def test_two_runs_of_one_layer_are_called_by_their_names(only):
 def test_times_of_different_machines_are_named(only):
     copied(only, "a", hardware="CPU one")
     copied(only, "b", hardware="CPU two", spec__layer="sll")
-    said = [c.value for c in opened("compare", co_axis="training").caption]
+    said = [c.value for c in opened("compare", co_axis="seconds per epoch").caption]
     assert any("not comparable: CPU one; CPU two" in line.replace("\\", "") for line in said)
     assert not any("not comparable" in c.value for c in opened("compare").caption)
+
+
+def test_an_epoch_costs_core_seconds_on_a_cpu_and_seconds_elsewhere(only):
+    cost = {"epoch": 4, "core_seconds": 20.0, "train_seconds": 60.0, "budget": None}
+    copied(only, "a", **cost)
+    copied(only, "b", **{**cost, "core_seconds": 2.0}, spec__layer="sll")
+    at = opened("compare", co_axis="seconds per epoch", co_sort="seconds per epoch")
+    assert data(at)["axisName"] == "core-seconds an epoch" and data(at)["log"]
+    assert {point["name"]: point["x"][data(at)["axis"]] for point in data(at)["points"]} == {"a": 5.0, "b": 0.5}
+    [table] = tables(at)
+    assert list(table["run"]) == ["b", "a"] and list(table["core-seconds an epoch"]) == [0.5, 5.0]
+    assert list(table["train s"]) == [60, 60] and any("worked" in c.value for c in at.caption)
+    copied(only, "a2", **cost, hardware="NVIDIA", spec__layer="bro")
+    assert data(opened("compare", co_axis="seconds per epoch"))["axisName"] == "core-seconds or seconds an epoch"
+
+
+def test_addresses_of_before_open_with_the_defaults():
+    at = opened("compare", co_axis="training", co_sort="train s")
+    assert data(at)["axis"] == "clean" and not at.error
+    assert list(tables(at)[0]["at 36/255"]) == sorted(tables(at)[0]["at 36/255"], reverse=True)
 
 
 def test_other_data_without_published_results(only):

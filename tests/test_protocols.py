@@ -97,6 +97,15 @@ def test_seeds_share_a_line_with_their_spread(tmp_path):
     assert line.numbers["seconds"] == pytest.approx(61.0)
 
 
+def test_an_epoch_is_counted_in_core_seconds_on_a_cpu_and_by_the_clock_elsewhere(tmp_path):
+    cost = {"epoch": 4, "core_seconds": 20.0, "train_seconds": 60.0}
+    lost, none = {"core_seconds": None}, {"epoch": 0}
+    cases = [("CPU x", {}, 5.0), ("NVIDIA", lost, 15.0), ("CPU x", lost, None), ("CPU x", none, None)]
+    for i, (hardware, change, expected) in enumerate(cases):
+        run = runs.load(copied(tmp_path, f"a{i}", hardware=hardware, **cost | change))
+        assert measured(run)["epoch_seconds"] == expected
+
+
 def test_two_runs_of_one_seed_are_two_lines(tmp_path):
     for name, seed in (("a", 0), ("a-again", 0), ("a-seed1", 1), ("b", None), ("c", None)):
         copied(tmp_path, name, recipe__seed=seed, recipe__lr=0.1 if seed is None else 0.2)
