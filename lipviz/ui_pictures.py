@@ -90,8 +90,9 @@ def answer(run: "Run", picture: Callable[[tuple[int, ...]], "Picture"]) -> "Answ
     from lipviz import pictures, samples
 
     found = pictures.answer(run, certifier(run), picture(run.spec.input_shape))
-    known = isinstance(picture, partial) and picture.func is samples.load
-    return replace(found, sample=picture.args[0]) if known else found
+    if isinstance(picture, partial) and picture.func is samples.load:
+        return replace(found, sample=picture.args[0])
+    return found
 
 
 def walk(answer: "Answer", way: str, sizes: Sequence[float] = SIZES) -> "Walk":
