@@ -5,19 +5,22 @@ known about it lies in FOLDER, `bench` among the runs:
 
     job.json     when it was asked for
     job.lock     locked by the process as long as it lives
+    stop         written by `stop`; the process looks for it, so nobody ever signals a process number
     log.txt      what it prints, with the progress bar
-    layers.csv   the numbers, written at the end
+    layers.csv   the numbers, written at the end: until then those of the measurement before
     layers.md    the same as a page, with the protocol
 """
 
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -42,7 +45,7 @@ def start(root: str | Path) -> Path:
     with FileLock(folder / "start.lock"):  # two visitors at once: one of them starts it
         if running(root):
             raise ValueError("the layers are being measured already: wait for the table")
-        for name in ("layers.csv", "layers.md", "log.txt"):
+        for name in ("stop", "log.txt"):
             (folder / name).unlink(missing_ok=True)
         write_json(folder / "job.json", {"asked": time.time()})
         spare = max(1, (os.cpu_count() or 2) - 1)  # visitors keep one core
@@ -56,6 +59,30 @@ def start(root: str | Path) -> Path:
                 start_new_session=True,
             )
     return folder
+
+
+def stop(root: str | Path) -> None:
+    """Ask the process to end, with all that it started; the table of the measurement before stays.
+
+    Raises:
+        ValueError: read-only, or nothing is measured.
+    """
+    if readonly():
+        raise ValueError("this server is read-only: it shows measurements, it stops none")
+    if not running(root):
+        raise ValueError("nothing is measured: there is nothing to stop")
+    (Path(root) / "bench" / "stop").touch()
+
+
+def stopped(root: str | Path) -> bool:
+    """Whether the last benchmark was told to stop before it had a table."""
+    return (Path(root) / "bench" / "stop").exists() and not _told(root)
+
+
+def _told(root: str | Path) -> bool:
+    """Whether the table is that of the last benchmark."""
+    path = Path(root) / "bench" / "layers.csv"
+    return path.exists() and path.stat().st_mtime >= asked(root)
 
 
 def running(root: str | Path) -> bool:
@@ -94,10 +121,20 @@ def progress(root: str | Path) -> tuple[int, int] | None:
     return (int(bars[-1][0]), int(bars[-1][1])) if bars else None
 
 
+def took(root: str | Path) -> float | None:
+    """Seconds that the last benchmark measured, where it came to its end."""
+    try:
+        log = (Path(root) / "bench" / "log.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    clocks = re.findall(r"\| (\d+)/\1 \[([\d:]+)<", log)
+    return sum(float(part) * 60**i for i, part in enumerate(reversed(clocks[-1][1].split(":")))) if clocks else None
+
+
 def failure(root: str | Path) -> str:
-    """The last line that a benchmark printed which ended without a table; "" where none did."""
+    """The last line that a benchmark printed which ended without a table; "" where none did, or it was stopped."""
     folder = Path(root) / "bench"
-    if running(root) or (folder / "layers.csv").exists() or not (folder / "log.txt").exists():
+    if running(root) or _told(root) or stopped(root) or not (folder / "log.txt").exists():
         return ""
     lines = re.split(r"[\r\n]+", (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip())
     return lines[-1] if lines[-1] else "it printed nothing"
@@ -153,5 +190,13 @@ def main(folder: Path, arguments: Sequence[str]) -> int:
         return 1
 
 
+def _watch(folder: Path) -> None:
+    """End this process and its children, which are one group, at the stop file; the system frees their locks."""
+    while not (folder / "stop").exists():
+        time.sleep(0.2)
+    os.killpg(0, signal.SIGTERM)
+
+
 if __name__ == "__main__":
+    Thread(target=_watch, args=(Path(sys.argv[1]),), daemon=True).start()
     sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

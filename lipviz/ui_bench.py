@@ -1,5 +1,6 @@
 """The layer benchmark on a page: a button, progress, the table. It runs as a job, so that a reload finds it again."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
@@ -7,28 +8,33 @@ import streamlit as st
 from lipviz import ui
 
 ERROR = "co_error"
+FIRST = "It takes two to four minutes on two cores that do nothing else"  # five pairs a layer
 
 
 def measure(root: Path) -> None:
-    """The layer benchmark as a job: begin, progress, result."""
+    """The layer benchmark as a job: how long it takes, begin, stop, progress, result."""
     from lipviz import bench_job
+    from lipviz.jobs_words import duration
 
     st.subheader("Measure on this machine")
     st.caption("Time and memory of every layer against the plain one, as the command bench layers measures them.")
     ui.recall(ERROR)
-    busy = bench_job.running(root)
+    busy, took = bench_job.running(root), bench_job.took(root)
     if bench_job.readonly():
         st.info("This server is read-only: it shows measurements, it makes none.")
     else:
-        st.button("Measure the layers", disabled=busy, on_click=_begin, args=(root,), key="co_measure")
+        last = f"The last time it took {duration(took)} here" if took else FIRST
+        st.caption(f"{last}. It begins when no run trains; beside other work it takes longer.")
+        with st.container(horizontal=True):
+            st.button("Measure the layers", disabled=busy, on_click=_do, args=(bench_job.start, root), key="co_measure")
+            over = not busy or bench_job.stopped(root)
+            st.button("Stop", disabled=over, on_click=_do, args=(bench_job.stop, root), key="co_measure_stop")
     st.fragment(_measured, run_every=2 if busy else None)(root, busy)
 
 
-def _begin(root: Path) -> None:
-    from lipviz import bench_job
-
+def _do(what: Callable[[Path], object], root: Path) -> None:
     with ui.remembered(ERROR):
-        bench_job.start(root)
+        what(root)
 
 
 def _measured(root: Path, was_busy: bool) -> None:
@@ -41,7 +47,9 @@ def _measured(root: Path, was_busy: bool) -> None:
     if bench_job.running(root):
         done = bench_job.progress(root)
         since = duration(time.time() - bench_job.asked(root))
-        if done is None:
+        if bench_job.stopped(root):
+            st.info("It stops.")
+        elif done is None:
             st.info(f"Asked for {since} ago: it starts as soon as no run trains.")
         else:
             st.progress(done[0] / max(done[1], 1), f"{done[0]} of {done[1]} layers, running for {since}")
@@ -53,6 +61,8 @@ def _measured(root: Path, was_busy: bool) -> None:
         if failed := bench_job.failure(root):
             st.error(f"The measurement ended without a table: {ui.literal(failed[-300:])}")
         made = bench_job.table(root)
+        if bench_job.stopped(root):
+            st.info(f"Stopped. {'The table is that of the measurement before.' if made else 'There is no table yet.'}")
         ui.table(made, "layers")
         for line in bench_job.protocol(root) if made else []:
             st.caption(ui.literal(line))

@@ -5,7 +5,11 @@ import io
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
+from select import select
 
 import numpy as np
 import pytest
@@ -470,12 +474,56 @@ def test_while_it_runs_the_button_waits_and_progress_is_shown(own):
     assert any("no room" in e.value for e in opened("compare").error)
 
 
+def test_it_says_how_long_it_takes_before_it_begins(own):
+    finished(own)
+    assert any("two to four minutes" in c.value for c in opened("compare").caption)
+    bars = "conv:  4%|#| 1/25 [00:01<00:20]", "dense: 100%|#| 25/25 [1:02:30<00:00, 1s/layer]"
+    (own / "bench" / "log.txt").write_text("\r".join(bars))
+    assert bench_job.took(own) == 3750
+    assert any("The last time it took 1 h here" in c.value for c in opened("compare").caption)
+
+
+def test_stop_ends_the_job_and_leaves_the_last_table(own):
+    """The job waits for a training here, and ends before it measures."""
+    finished(own)
+    before = (own / "bench" / "layers.csv").read_bytes()
+    with pytest.raises(ValueError, match="nothing to stop"):
+        bench_job.stop(own)
+    with FileLock(own / ".training.lock"):
+        bench_job.start(own)
+        assert bench_job.asked(own) > 1.0 and not bench_job.stopped(own)
+        at = opened("compare")
+        at.button(key="co_measure_stop").click().run()
+        assert not at.exception and not at.error and bench_job.stopped(own)
+        assert bench_job._children[(own / "bench").resolve()].wait(300) == -signal.SIGTERM
+    with FileLock(own / ".training.lock", timeout=0):
+        assert not bench_job.running(own) and bench_job.failure(own) == ""
+    at = opened("compare")
+    assert any("measurement before" in info.value for info in at.info) and not at.error
+    assert (own / "bench" / "layers.csv").read_bytes() == before and "aol" in set(tables(at)[-1]["layer"])
+    assert at.button(key="co_measure_stop").disabled and not at.button(key="co_measure").disabled
+
+
+def test_stop_ends_what_the_job_has_started(tmp_path):
+    code = "import subprocess, sys; from pathlib import Path; from lipviz import bench_job; "
+    code += "subprocess.Popen(['sleep', '60']); print('begun', flush=True); bench_job._watch(Path(sys.argv[1]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, start_new_session=True
+    ) as job:
+        assert job.stdout.readline() == b"begun\n"
+        (tmp_path / "stop").touch()
+        assert job.wait(60) == -signal.SIGTERM
+        assert select([job.stdout], [], [], 20)[0], "the child, too, has let go of the pipe"
+
+
 def test_read_only_servers_measure_nothing(own, monkeypatch):
     monkeypatch.setenv("LIPVIZ_READONLY", "1")
     with pytest.raises(ValueError, match="read-only"):
+        bench_job.stop(own)
+    with pytest.raises(ValueError, match="read-only"):
         bench_job.start(own)
     at = opened("compare")
-    assert not [b for b in at.button if b.key == "co_measure"] and not (own / "bench").exists()
+    assert not [b for b in at.button if str(b.key).startswith("co_measure")] and not (own / "bench").exists()
     assert any("read-only" in info.value for info in at.info)
 
 
