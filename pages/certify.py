@@ -27,14 +27,15 @@ with left, ui_page.part("controls"):
     grey = next(run.spec.input_shape[0] == 1 for run in found if run.name in default)
     picture = ui_pictures.pick_picture("ci", "Digit 3" if grey else "Cat")
     chosen = ui.pick_runs(found, "ci_runs", default, "Networks", ui_pictures.MAX_NETWORKS)
+    if not chosen:
+        chosen = [run for run in found if run.name in default]
+        st.caption("No network is chosen: these are an example.")
 answers = []
 with middle, ui_page.after("cards"):
     for run in chosen:
         with ui.in_words():
             answers.append(ui_pictures.answer(run, picture))
     ui_pictures.cards(answers)
-    if not chosen:
-        st.info("Choose a network on the left.")
 if not answers:
     ahead.stop()
 with right:
