@@ -353,14 +353,16 @@ def _attack(options: argparse.Namespace) -> int:
         raise ValueError("--eps and --parts are of AutoAttack: add --auto, or leave them out")
     given = {key: getattr(options, key) for key in ("steps", "restarts", "seed") if getattr(options, key) is not None}
     run = runs.load(options.run)
-    images = options.images or _as_before(lambda: len(kept.index) if (kept := run.attacks) else 0)
+    images = _as_before(lambda: len(kept.index) if (kept := run.attacks) else 0, options.images)
     report = attack_run(run, options.data, images, Protocol(**given))
     print(report.text())
     return 1 if report.broken else 0
 
 
-def _as_before(count: Callable[[], int]) -> int:
-    """As many images as the folder has already, so that the command replaces evidence by no less of it."""
+def _as_before(count: Callable[[], int], asked: int | None) -> int:
+    """As many images as asked, else as the folder has already: evidence is replaced by less only where that is asked."""
+    if asked is not None:
+        return asked
     try:
         return count() or ATTACKED
     except ValueError:  # what is there cannot be read
@@ -376,7 +378,7 @@ def _auto(options: argparse.Namespace) -> int:
     given |= {"eps": _radius(options.eps)} if options.eps else {}
     given |= {"parts": tuple(options.parts)} if options.parts else {}
     run = runs.load(options.run)
-    images = options.images or _as_before(lambda: kept.images if (kept := autoattack.read(run)) else 0)
+    images = _as_before(lambda: kept.images if (kept := autoattack.read(run)) else 0, options.images)
     outcome = autoattack.attack_run(run, options.data, images, autoattack.Plan(**given))
     print(outcome.text())
     return 1 if outcome.inside else 0
