@@ -360,7 +360,7 @@ def _attack(options: argparse.Namespace) -> int:
 
 
 def _as_before(count: Callable[[], int], asked: int | None) -> int:
-    """As many images as asked, else as the folder has already: evidence is replaced by less only where that is asked."""
+    """As many images as asked, else as the folder has already: evidence gives way to less of it only by request."""
     if asked is not None:
         return asked
     try:
