@@ -37,11 +37,12 @@ def text(page):
     return page.inner_text("[data-testid='stMain']")
 
 
-def hundred():
+def hundred(count=100):
+    """A zip of so many pictures, a hundred if not said, and of one that is none."""
     rng = np.random.default_rng(0)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for i in range(100):
+        for i in range(count):
             file = io.BytesIO()
             Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(file, "PNG")
             archive.writestr(f"some/{i:03}.png", file.getvalue())
@@ -88,6 +89,22 @@ def test_a_zip_of_a_hundred_pictures_gives_a_table_and_a_file(visit):
     assert len(lines) == 201 and {line["network"] for line in lines} == {"cifar10-best", "cifar10-plain", ""}
     assert all(float(line["radius_l2"]) >= 0 for line in lines[:200])
     assert page.locator(".lipviz-table").first.locator("tbody tr").count() == 100
+
+
+def test_stop_is_heard_between_two_portions_and_what_is_done_stays(visit):
+    page = visit("/certify")
+    chosen(page, "Upload")
+    many = {"name": "many.zip", "mimeType": "application/zip", "buffer": hundred(2000)}
+    page.set_input_files("input[type=file]", many)
+    page.get_by_text(re.compile(r"of 2,001 pictures certified, about .* left")).wait_for()
+    main = page.get_by_test_id("stMain")  # the bar above it has a Stop of Streamlit's own
+    main.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped. Of 2,001 pictures").wait_for()
+    settled(page)
+    [done] = re.findall(r"Stopped. Of 2,001 pictures: ([\d,]+) with", text(page))[:1]
+    assert 0 < int(done.replace(",", "")) < 2001 and page.get_by_text("Table (CSV)").count()
+    page.get_by_role("button", name="Go on").click()
+    main.get_by_role("button", name="Stop").wait_for()
 
 
 def test_the_camera_of_a_phone(visit):
