@@ -8,7 +8,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from lipviz import sdp
-from lipviz.digits import rounded_up
 from lipviz.grams import Gram
 
 SIZES = range(2, 9)
@@ -195,11 +194,7 @@ def facts(G: NDArray, q: NDArray, t: NDArray | None = None) -> list[tuple[str, s
     found = discs(G, q, t)
     if t is None:
         return [
-            (
-                "right-most edge",
-                rounded_up(found.right),
-                "max_i sum_j |G_ij| q_j / q_i: a proved bound of ‖W‖²",
-            ),
+            ("right-most edge", f"{found.right:.4g}", "max over i of sum_j |G_ij| q_j / q_i: a bound of ‖W‖²"),
             ("best edge of any q", f"{best_edge(G):.4g}", "ρ(|G|), reached by the Perron vector of |G|"),
             ("largest eigenvalue", f"{found.eigenvalues[-1]:.4g}", "‖W‖² itself: no bound can be lower"),
         ]

@@ -42,7 +42,8 @@ def pick_picture(key: str, default: str) -> Callable[[tuple[int, ...]], "Picture
     name, picture = default, None
     try:
         if source == "Sample":
-            name = st.pills("Sample", samples.names(), default=default, required=True, key=f"{key}_sample", **_QUIET)
+            asked = st.pills("Sample", samples.names(), default=default, required=True, key=f"{key}_sample", **_QUIET)
+            name = asked or default  # an empty value in the address is none, required or not
         elif source == "Upload":
             picture = _uploaded(key)
         else:

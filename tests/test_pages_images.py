@@ -21,7 +21,18 @@ PAGES = ("home", "certify", "radii")
 NONSENSE = ("", "EVIL", "-1", "1e99", "nan", "<script>alert(1)</script>", "../../etc/passwd", "0/255", "😀" * 50)
 KEYS = {
     "home": (),
-    "certify": ("ci_from", "ci_sample", "ci_runs", "ci_way", "ci_eps", "ci_seen", "ci_file", "ci_camera"),
+    "certify": (
+        "ci_from",
+        "ci_sample",
+        "ci_runs",
+        "ci_way",
+        "ci_eps",
+        "ci_seen",
+        "ci_steps",
+        "ci_break",
+        "ci_file",
+        "ci_camera",
+    ),
     "radii": ("cr_data", "cr_runs_digits", "cr_eps", "cr_one_digits", "cr_from", "cr_to", "cr_who"),
 }
 
