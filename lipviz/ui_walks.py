@@ -34,7 +34,8 @@ def controls(answers: Sequence["Answer"]) -> tuple[str, int, int]:
         way = st.segmented_control("Towards", WAYS, default=WAYS[0], key="ci_way", width="content", **one)
         if len(names) > 1:
             shown = st.segmented_control("Seen by", names, default=shown, key="ci_seen", width="content", **one)
-    return way, STEPS.index(eps), names.index(shown)
+    # an empty value in the address is none, required or not
+    return way or WAYS[0], STEPS.index(eps), names.index(shown or names[0])
 
 
 def verdicts(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> None:
