@@ -42,7 +42,7 @@ STEMS = " The stem of a mark shows how far it fell from its clean accuracy, wher
 def controls(found: Sequence["Group"]) -> tuple["Group", list["Standing"], str, int, bool]:
     """The chosen group with its lines, axis, eps in 1/255, and whether published results are shown."""
     labels = [group.label for group in found]
-    left, middle, right, last = st.columns([4, 5, 2, 2], vertical_alignment="bottom")
+    left, middle, right, last = st.columns([4, 7, 2, 2], vertical_alignment="bottom")
     with left:
         label = st.selectbox("Protocol, one ranking each", labels, key="co_group", **BOUND)
     with right:
