@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MARKS = (36, 72, 108, 255)
 ATTACKED = 200
+# the fields of a recipe that --NAME sets
+RECIPE = {"epochs": int, "batch": int, "lr": float, "rise": float, "offset": float, "temperature": float}
+RECIPE |= {"focus": float, "start": str}
 SOURCES = "moons, circles, spirals, digits, mnist, cifar10"
 
 
@@ -62,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--width", type=int, default=64, help="features or channels (default: 64)")
     train.add_argument("--size", type=int, help="side in pixels to which pictures are brought")
     train.add_argument("--threads", type=int, help="CPU threads (default: all)")
-    for name, kind in (("epochs", int), ("batch", int), ("lr", float), ("offset", float), ("temperature", float)):
+    for name, kind in RECIPE.items():
         train.add_argument(f"--{name}", type=kind, help="see lipviz.recipes.Recipe")
     train.add_argument("--note", action="append", default=[], help="a remark on the data, kept beside its numbers")
     train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
@@ -164,8 +167,7 @@ def _train(options: argparse.Namespace) -> None:
         shape = (3, options.size, options.size) if options.size else None
         loaded = data.load(options.source, shape, options.seed)
         loaded = replace(loaded, notes=(*loaded.notes, *options.note))
-        names = ("epochs", "batch", "lr", "offset", "temperature", "seed")
-        given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+        given = {name: getattr(options, name) for name in (*RECIPE, "seed") if getattr(options, name) is not None}
         spec, recipe = default_spec(loaded, options.layer, options.width), default_recipe(loaded, **given)
         out = options.out or Path("runs") / f"{loaded.name}-{options.layer}"
         if (out / "run.json").exists():

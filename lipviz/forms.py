@@ -231,6 +231,36 @@ def frozen_for(op: Operator, W: Tensor, b: Tensor | None, size: tuple[int, ...] 
     return frozen
 
 
+STARTS = ("orthogonal", "identity", "gaussian")
+
+
+def started(model: nn.Module, start: str, seed: int = 0) -> nn.Module:
+    """The model with other initial weights where a rule scales them: to see what the start is worth.
+
+    Args:
+        model: as built, which is the start "orthogonal"; changed in place.
+        start: "orthogonal", "identity" (a rectangular one where sizes differ) or "gaussian" (all taps of a kernel).
+        seed: of the Gaussian weights.
+
+    Raises:
+        ValueError: another word, or no layer of the model is scaled by a rule.
+    """
+    if start not in STARTS:
+        raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+    scaled = [module for module in model.modules() if isinstance(module, Scaled) and module.rule]
+    if start != "orthogonal" and not scaled:
+        raise ValueError(f"only layers that a rule scales, as in 'aol', can start {start!r}: use 'orthogonal'")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in scaled if start != "orthogonal" else ():
+            W, op = layer.weight, layer.op
+            if start == "gaussian":
+                W.normal_(generator=generator)
+            else:
+                nn.init.eye_(W.zero_()[:, :, op.before, op.before] if isinstance(op, Conv) else W)
+    return model
+
+
 def orthogonal_start(op: Operator, generator: torch.Generator | None) -> Tensor:
     """An orthogonal matrix, or a kernel with one at its middle tap: deep stacks keep their signal.
 

@@ -1,8 +1,9 @@
 """Which runs may stand in one ranking: those of equal protocol, and what sets two protocols apart.
 
-Equal: data with its notes, unit and norm, network but for its layers, loss, augmentation, held-out share, test inputs,
-number format, and the budget of training. The budget is in seconds where run.json has one, else in epochs. What a row
-may choose for itself is its learning rate and its batch; and the seed, which is what a spread is taken over.
+Equal: data with its notes, unit and norm, network but for its layers, initial weights, loss, schedule, augmentation,
+held-out share, test inputs, number format, and the budget of training. The budget is in seconds where run.json has one,
+else in epochs. What a row may choose for itself is its peak learning rate and its batch; and the seed, which is what a
+spread is taken over.
 """
 
 import json
@@ -11,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeGuard
+
+from lipviz.recipes import Recipe
 
 if TYPE_CHECKING:
     from lipviz.runs import Run
@@ -22,6 +25,9 @@ WORDS = {
     "network": "the network",
     "offset": "the loss offset",
     "temperature": "the temperature",
+    "focus": "the focus of the loss",
+    "rise": "the rise of the learning rate",
+    "start": "the initial weights",
     "augmentation": "the augmentation",
     "held_out": "the held-out share",
     "test_images": "the number of test inputs",
@@ -29,6 +35,7 @@ WORDS = {
     "budget": "the budget",
 }
 UNSAID = "not said"
+LATER = {name: getattr(Recipe, name) for name in ("focus", "rise", "start")}  # the recipes of older runs lack them
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,9 @@ class Protocol:
     network: str
     offset: str
     temperature: str
+    focus: str
+    rise: str
+    start: str
     augmentation: str
     held_out: str
     test_images: str
@@ -52,7 +62,9 @@ class Protocol:
         notes = f" ({self.notes})" if self.notes else ""
         return (
             f"Data: {self.data}{notes}, {self.test_images} test inputs. Norm: {self.unit}. Network: {self.network}. "
-            f"Loss: offset cross-entropy with offset {self.offset} and temperature {self.temperature}. "
+            f"Loss: offset cross-entropy with offset {self.offset}, temperature {self.temperature}"
+            f"{f' and focus {self.focus}' if self.focus != '0' else ''}. "
+            f"The learning rate rises over {self.rise} of the steps, weights start {self.start}. "
             f"Augmentation: {self.augmentation}. Held out for the curves: {self.held_out} of the training set. "
             f"Number format of training: {self.precision}. Budget: {self.budget}."
         )
@@ -76,10 +88,9 @@ class Group:
 def protocol(run: "Run") -> Protocol:
     """The protocol of a finished run."""
     config = run.config
-    recipe, results = _mapping(config.get("recipe")), _mapping(config.get("results"))
+    recipe, results = LATER | _mapping(config.get("recipe")), _mapping(config.get("results"))
     data = config["data"]
     notes = data.get("notes")
-    held_out = recipe.get("held_out")
     return Protocol(
         data=str(data.get("name") or "unnamed data"),
         notes=" ".join(map(str, notes)) if isinstance(notes, list) else "",
@@ -87,8 +98,11 @@ def protocol(run: "Run") -> Protocol:
         network=_network(config["spec"]),
         offset=_number(recipe.get("offset")),
         temperature=_number(recipe.get("temperature")),
+        focus=_number(recipe["focus"]),
+        rise=_percent(recipe["rise"]),
+        start=str(recipe["start"]),
         augmentation=_augmentation(recipe),
-        held_out=f"{100 * float(held_out):.4g} %" if is_number(held_out) else UNSAID,
+        held_out=_percent(recipe.get("held_out")),
         test_images=_number(results.get("test_images")),
         precision=str(config.get("precision") or "float32"),
         budget=budget(run),
@@ -174,7 +188,7 @@ def differ(a: Protocol, b: Protocol) -> str:
 
 def one_seed(run: "Run") -> str:
     """The same for runs that differ in the seed only; with a budget the epochs that fitted it may differ too."""
-    recipe = dict(_mapping(run.config.get("recipe")))
+    recipe = LATER | _mapping(run.config.get("recipe"))
     recipe.pop("seed", None)
     if is_number(run.config.get("budget")):
         recipe.pop("epochs", None)
@@ -220,6 +234,10 @@ def _augmentation(recipe: Mapping[str, Any]) -> str:
         return UNSAID
     parts = [f"crop {pad}"] * bool(pad) + ["flip"] * bool(flip)
     return " and ".join(parts) or "none"
+
+
+def _percent(share: object) -> str:
+    return f"{100 * float(share):.4g} %" if is_number(share) else UNSAID
 
 
 def _number(value: object) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lipviz import data as datasets
+from lipviz.forms import STARTS
 from lipviz.layers import LAYERS
 from lipviz.networks import Spec
 
@@ -20,9 +21,12 @@ class Recipe:
     Attributes:
         epochs: passes over the training set.
         batch: images a step.
-        lr: peak learning rate of Adam; it rises linearly over the first 30 % of the steps, then falls to 0.
+        lr: peak learning rate of Adam; it rises linearly over the first steps, then falls to 0.
+        rise: share of the steps over which it rises.
         offset: u of the loss, in units of the logits; u = sqrt(2) r asks for radius r.
         temperature: t of the loss.
+        focus: beta of the loss, 0 or at least 1: how much less an input counts that is right already.
+        start: initial weights of layers that a rule scales, one of STARTS; other layers have their own.
         seed: of the weights, the split, the order and the augmentation.
         held_out: share of the training set kept for the metrics.
         pad: pixels of the random crop; 0 turns it off.
@@ -34,6 +38,9 @@ class Recipe:
     lr: float = 0.01
     offset: float = 2 * math.sqrt(2) * 36 / 255
     temperature: float = 0.25
+    focus: float = 0.0
+    rise: float = 0.3
+    start: str = "orthogonal"
     seed: int = 0
     held_out: float = 0.05
     pad: int = 0
@@ -49,20 +56,30 @@ class Recipe:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
         if not (self.offset >= 0 and math.isfinite(self.offset)):
             raise ValueError(f"offset must not be negative, got {self.offset!r}")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out!r}")
+        if not (self.focus == 0 or (self.focus >= 1 and math.isfinite(self.focus))):
+            raise ValueError(f"focus must be 0, which turns it off, or at least 1, got {self.focus!r}")
+        for name in ("held_out", "rise"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)!r}")
+        if self.start not in STARTS:
+            raise ValueError(f"start must be one of {', '.join(STARTS)}, got {self.start!r}")
 
 
 def offset_cross_entropy(
-    s: Float[Tensor, "b k"], y: Int64[Tensor, " b"], offset: float, temperature: float
+    s: Float[Tensor, "b k"], y: Int64[Tensor, " b"], offset: float, temperature: float, focus: float = 0.0
 ) -> Float[Tensor, ""]:
-    """-t log softmax((s - u e_y) / t)_y, the mean over the batch (Prach & Lampert, ECCV 2022).
+    """-t (1 - p)^beta log p with p = softmax((s - u e_y) / t)_y, the mean over the batch.
 
-    As t -> 0 it becomes max_j (s_j - s_y + u)_+ over j != y: it asks for a margin of u.
+    Without a focus beta it is the loss of Prach & Lampert (ECCV 2022): as t -> 0 it becomes max_j (s_j - s_y + u)_+
+    over j != y, so it asks for a margin of u. With one, logit annealing (Lai et al., ICML 2025), which asks less of
+    inputs whose margin is there.
     """
     own = y[:, None] == torch.arange(s.shape[1], device=s.device)  # F.one_hot asks the host for the range of y
     shifted = s - offset * own
-    return temperature * F.cross_entropy(shifted / temperature, y)
+    if focus == 0:
+        return temperature * F.cross_entropy(shifted / temperature, y)
+    minus_log_p = F.cross_entropy(shifted / temperature, y, reduction="none")
+    return temperature * ((1 - (-minus_log_p).exp()) ** focus * minus_log_p).mean()
 
 
 def default_spec(data: datasets.Data, layer: str, width: int = 64) -> Spec:
@@ -106,11 +123,11 @@ def channel_means(x: Tensor) -> Float[Tensor, " c"]:
     return mean.float()
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Piecewise linear: 0 to the peak over the first 30 % of the steps, then down to 0.
+def learning_rate(step: int, steps: int, peak: float, rise: float = Recipe.rise) -> float:
+    """Piecewise linear: 0 to the peak over the first `rise` of the steps, then down to 0.
 
     >>> [learning_rate(step, 10, 1.0) for step in (0, 3, 10)]
     [0.25, 1.0, 0.0]
     """
-    rise = max(1, round(0.3 * steps))
-    return peak * min((step + 1) / (rise + 1), (steps - step) / (steps - rise) if steps > rise else 1.0)
+    top = max(1, round(rise * steps))
+    return peak * min((step + 1) / (top + 1), (steps - step) / (steps - top) if steps > top else 1.0)

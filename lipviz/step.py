@@ -79,7 +79,8 @@ class Step:
         x = datasets.as_float(x)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             s = self.model(x)
-        return offset_cross_entropy(s.float(), y, self.recipe.offset, self.recipe.temperature)
+        r = self.recipe
+        return offset_cross_entropy(s.float(), y, r.offset, r.temperature, r.focus)
 
 
 def precision(device: torch.device, kind: str) -> str:

@@ -28,7 +28,7 @@ from lipviz import data as datasets
 from lipviz.certify import Certifier, certified_accuracy
 from lipviz.compiled import Choice, choose, ready
 from lipviz.costs import costs
-from lipviz.forms import Scaled
+from lipviz.forms import Scaled, started
 from lipviz.networks import Spec, build
 from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate
 from lipviz.spectra import spectra
@@ -78,7 +78,7 @@ class Trainer:
         # evenly spaced: folders of images come sorted by class
         kept = torch.linspace(0, len(split.y_test) - 1, min(HELD_OUT, len(split.y_test))).long()
         self.held_out = split.x_test[kept], split.y_test[kept]
-        self.model = build(spec, recipe.seed).to(self.device)
+        self.model = started(build(spec, recipe.seed), recipe.start, recipe.seed).to(self.device)
         self.step = Step(self.model, recipe, self.device, precision(self.device, spec.kind))
         self.epoch, self.seconds, self.core_seconds = 0, 0.0, 0.0
         self.metrics: list[dict[str, float | int]] = []
@@ -155,7 +155,7 @@ class Trainer:
         for i in range(self.steps):
             index = order[i * r.batch : (i + 1) * r.batch]
             total += self.step(
-                *self.batch(index), learning_rate(self.epoch * self.steps + i, r.epochs * self.steps, r.lr)
+                *self.batch(index), learning_rate(self.epoch * self.steps + i, r.epochs * self.steps, r.lr, r.rise)
             )
             bar.update(r.batch)
         mean = float(total) / self.steps

@@ -13,6 +13,7 @@ import torch
 
 import lipviz
 from lipviz import data, runs
+from lipviz.certify import Certifier
 from lipviz.layers import LAYERS
 from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate, offset_cross_entropy
 from lipviz.train import Trainer, alone, revision, train
@@ -199,9 +200,45 @@ def test_offset_cross_entropy_by_hand():
     assert float(offset_cross_entropy(s, y, 0.8, 1e-4)) == pytest.approx(0.3, abs=1e-3)
 
 
-def test_the_schedule_rises_and_falls_to_zero():
-    rates = [learning_rate(i, 100, 1.0) for i in range(101)]
-    assert max(rates) == 1 and rates[100] == 0 and rates.index(1) == 30 and all(r > 0 for r in rates[:100])
+def test_a_focus_asks_less_of_inputs_that_are_right():
+    s, y = torch.tensor([[1.0, 0.5, -2.0], [0.0, 2.0, 0.0]], dtype=torch.float64), torch.tensor([0, 1])
+    u, t, beta = 0.5, 0.75, 5.0
+    by_hand = 0.0
+    for row, own in zip(s.tolist(), y.tolist(), strict=True):
+        powers = [math.exp((v - u * (j == own)) / t) for j, v in enumerate(row)]
+        p = powers[own] / sum(powers)
+        by_hand -= t * (1 - p) ** beta * math.log(p) / 2
+    assert float(offset_cross_entropy(s, y, u, t, beta)) == pytest.approx(by_hand, rel=1e-12)
+    far = torch.tensor([[400.0, 0.0, 0.0]], requires_grad=True)
+    loss = offset_cross_entropy(far, y[:1], u, t, 1.0)
+    loss.backward()
+    assert float(loss.detach()) == 0 and torch.equal(far.grad, torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize("start", ["orthogonal", "identity", "gaussian"])
+def test_weights_start_as_asked(tmp_path, start):
+    source = small()
+    spec = default_spec(source, "sll", 8)
+    given = Trainer(tmp_path / "a", spec, Recipe(start=start), source, "cpu").model
+    W, other = (
+        given[3].weight,
+        Trainer(tmp_path / "b", spec, Recipe(seed=1, start=start), source, "cpu").model[3].weight,
+    )
+    assert (start == "identity") == torch.equal(W, other) == torch.equal(W, torch.eye(8))
+    assert (start == "gaussian") == ((W.T @ W - torch.eye(8)).abs().max() > 0.1)
+    assert Certifier(given, spec.input_shape).bound.value <= 1 + 1e-6
+
+
+def test_a_start_that_the_layers_cannot_have_is_refused(tmp_path):
+    source = small()
+    with pytest.raises(ValueError, match="only layers that a rule scales"):
+        Trainer(tmp_path / "a", default_spec(source, "cayley", 8), Recipe(start="gaussian"), source, "cpu")
+
+
+@pytest.mark.parametrize("rise", [0.3, 0.1])
+def test_the_schedule_rises_and_falls_to_zero(rise):
+    rates = [learning_rate(i, 100, 1.0, rise) for i in range(101)]
+    assert max(rates) == 1 and rates[100] == 0 and rates.index(1) == 100 * rise and all(r > 0 for r in rates[:100])
     assert learning_rate(0, 1, 1.0) > 0
 
 
@@ -216,7 +253,8 @@ def test_held_out_images_are_no_test_images(tmp_path):
 @pytest.mark.parametrize(
     "values,words",
     [({"epochs": 0}, "epochs"), ({"lr": -1.0}, "lr"), ({"temperature": 0.0}, "temperature"),
-     ({"offset": math.nan}, "offset"), ({"held_out": 1.0}, "held_out"), ({"batch": True}, "batch")],
+     ({"offset": math.nan}, "offset"), ({"held_out": 1.0}, "held_out"), ({"batch": True}, "batch"),
+     ({"focus": 0.5}, "focus must be 0"), ({"rise": 0.0}, "rise"), ({"start": "zero"}, "orthogonal, identity")],
 )  # fmt: skip
 def test_a_recipe_that_cannot_be_is_refused(values, words):
     with pytest.raises(ValueError, match=words):
