@@ -134,17 +134,8 @@ def tested(run: Run, source: str, images: int | None) -> tuple[Tensor, Int64[Ten
     expected = run.config["data"].get("test_images", len(data.x_test))
     if len(data.x_test) != expected:
         raise ValueError(f"{source} has {len(data.x_test):,} test inputs, the test set of {run.name} has {expected:,}")
-    index = evenly(expected, images or expected)
+    index = datasets.evenly(expected, images or expected)
     return data.x_test[index], data.y_test[index], index
-
-
-def evenly(count: int, most: int) -> np.ndarray:
-    """At most `most` of `count` places, evenly spaced, the first and the last among them.
-
-    >>> evenly(9, 3).tolist(), evenly(2, 5).tolist()
-    ([0, 4, 8], [0, 1])
-    """
-    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
 
 
 def attack(

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lipviz.verify import Finding
     from lipviz.zoo import Entry
 
-MARKS = (36, 72, 108, 255)
 ATTACKED = 200
 # the fields of a recipe that --NAME sets
 RECIPE = {"epochs": int, "batch": int, "lr": float, "rise": float, "offset": float, "temperature": float}
@@ -269,6 +268,8 @@ def _runs(options: argparse.Namespace) -> None:
 
 def _numbers(run: "Run") -> dict[str, object]:
     """One row of the table of runs."""
+    from lipviz.runs import MARKS
+
     results = run.config.get("results") or {}
     row: dict[str, object] = {"run": run.name, "layer": run.spec.layer, "state": run.config["state"]}
     row["clean"] = _percent(results.get("accuracy"))

@@ -314,3 +314,12 @@ def _held_out(y: Int64[Tensor, " n"], share: float, seed: int) -> Bool[Tensor, "
         members = rng.permutation(np.flatnonzero(labels == label))
         held[members[: min(max(round(share * len(members)), 1), len(members) - 1)]] = True
     return torch.from_numpy(held).to(y.device)
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """At most `most` of `count` places, evenly spaced, the first and the last among them.
+
+    >>> evenly(9, 3).tolist(), evenly(2, 5).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from lipviz import archives, data, downloads
+from lipviz.data import evenly
 from lipviz.images import fit, open_picture
 from lipviz.runs import Certificates, Run, RunError
 
@@ -104,7 +105,7 @@ def _unfit(run: Run, found: Certificates, classes: tuple[str, ...], labels: Int[
 
 def _answered(run: Run, found: Certificates, pixels: Callable[[int], Pixels]) -> str:
     """Why its answers to a few of them say that these are not its images; "" where they are, or it has no weights."""
-    rows = np.unique(np.linspace(0, len(found.index) - 1, ASKED).astype(int))
+    rows = evenly(len(found.index), ASKED)
     try:
         model = run.model
     except RunError:

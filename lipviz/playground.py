@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lipviz.bounds import bound_frozen, freeze64, product
 from lipviz.certify import Certifier
+from lipviz.data import evenly
 from lipviz.ops import evaluate, frozen_ops, gradient_norm, nearest_break, ops, radii, tightness
 from lipviz.points import Points
 from lipviz.recipes import offset_cross_entropy
@@ -227,7 +228,7 @@ class Session:
             "setup": self.setup,
             "weights": weights,
         }
-        kept = np.unique(np.linspace(0, len(self._x) - 1, min(EVALUATED, len(self._x))).astype(int))
+        kept = evenly(len(self._x), EVALUATED)
         x, y = self._exact[kept], self._y[kept]
         if isinstance(self.model, Scaled):
             return self._measure_wave(self.model, x, y, common)

@@ -17,6 +17,7 @@ import torch
 
 from lipviz import ui, ui_canvas, worker
 from lipviz.certify import Certifier
+from lipviz.data import evenly
 from lipviz.playground import Frame, Session, Setup, certifier, probe
 from lipviz.points import Points, from_csv, from_message, sample
 
@@ -60,7 +61,7 @@ class Net:
         """(whether it is right, certified radius) of evenly spaced points, at most MEASURED; once for a frame."""
         known = self.certifier()
         if self.kept[2] is not points:
-            at = np.unique(np.linspace(0, len(points.y) - 1, min(MEASURED, len(points.y))).astype(int))
+            at = evenly(len(points.y), MEASURED)
             found = known(torch.from_numpy(points.x[at]))
             right = found.label.numpy() == points.y[at]
             self.kept = (self.frame, known, points, (right, found.radius.numpy()))

@@ -35,7 +35,8 @@ WORDS = {
     "budget": "the budget",
 }
 UNSAID = "not said"
-LATER = {name: getattr(Recipe, name) for name in ("focus", "rise", "start")}  # the recipes of older runs lack them
+# the recipes of older runs lack these
+LATER: dict[str, Any] = {name: getattr(Recipe, name) for name in ("focus", "rise", "start")}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Protocol:
             f"Data: {self.data}{notes}, {self.test_images} test inputs. Norm: {self.unit}. Network: {self.network}. "
             f"Loss: offset cross-entropy with offset {self.offset}, temperature {self.temperature}"
             f"{f' and focus {self.focus}' if self.focus != '0' else ''}. "
-            f"The learning rate rises over {self.rise} of the steps, weights start {self.start}. "
+            f"The learning rate rises over {self.rise} of the steps. "
+            f"{f'Weights start {self.start}. ' if self.start != Recipe.start else ''}"
             f"Augmentation: {self.augmentation}. Held out for the curves: {self.held_out} of the training set. "
             f"Number format of training: {self.precision}. Budget: {self.budget}."
         )
@@ -88,7 +90,7 @@ class Group:
 def protocol(run: "Run") -> Protocol:
     """The protocol of a finished run."""
     config = run.config
-    recipe, results = LATER | _mapping(config.get("recipe")), _mapping(config.get("results"))
+    recipe, results = LATER | dict(_mapping(config.get("recipe"))), _mapping(config.get("results"))
     data = config["data"]
     notes = data.get("notes")
     return Protocol(
@@ -188,7 +190,7 @@ def differ(a: Protocol, b: Protocol) -> str:
 
 def one_seed(run: "Run") -> str:
     """The same for runs that differ in the seed only; with a budget the epochs that fitted it may differ too."""
-    recipe = LATER | _mapping(run.config.get("recipe"))
+    recipe = LATER | dict(_mapping(run.config.get("recipe")))
     recipe.pop("seed", None)
     if is_number(run.config.get("budget")):
         recipe.pop("epochs", None)

@@ -241,8 +241,8 @@ def _protocols(group: Group) -> Iterator[dict[str, str]]:
         "optimiser": str(recipe.get("optimiser", "not said")),
         "learning rate": f"a peak of {' or '.join(rates) or 'not said'}",
     }
-    for what, (there, number) in THERE.items():
-        same = here[what] == there or (number is not None and _same(here[what], number))
+    for what, (there, value) in THERE.items():
+        same = here[what] == there or (value is not None and _same(here[what], value))
         yield {"what": what, "here": here[what], "there": there, "": "equal" if same else "differs"}
 
 

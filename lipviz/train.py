@@ -76,7 +76,7 @@ class Trainer:
         split = datasets.split(source, recipe.held_out, recipe.seed)
         self.x, self.y = split.x.to(self.device), split.y.to(self.device)
         # evenly spaced: folders of images come sorted by class
-        kept = torch.linspace(0, len(split.y_test) - 1, min(HELD_OUT, len(split.y_test))).long()
+        kept = datasets.evenly(len(split.y_test), HELD_OUT)
         self.held_out = split.x_test[kept], split.y_test[kept]
         self.model = started(build(spec, recipe.seed), recipe.start, recipe.seed).to(self.device)
         self.step = Step(self.model, recipe, self.device, precision(self.device, spec.kind))

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 
 from lipviz import gallery, playground, ui, ui_canvas, ui_page, ui_playground
+from lipviz.data import evenly
 from lipviz.ops import frozen_ops
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _points(run: "Run") -> tuple["NDArray", "NDArray"]:
     except ValueError as error:
         st.caption(ui.sentence(str(error)))
         return np.empty((0, 2)), np.empty(0, dtype=int)
-    some = np.unique(np.linspace(0, len(y) - 1, min(DRAWN, len(y))).astype(int))
+    some = evenly(len(y), DRAWN)
     st.caption(
         ui.literal(
             f"Points: {len(some)} of the {len(y):,} test points of {run.name}; full where their answer"

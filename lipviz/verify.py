@@ -12,8 +12,9 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from lipviz import autoattack, standings
-from lipviz.attacks import evenly, tested
+from lipviz.attacks import tested
 from lipviz.certify import Certifier
+from lipviz.data import evenly
 from lipviz.runs import MARKS, Certificates, Run, RunError
 
 EXACT = 2e-6  # relative: certificates.csv keeps seven digits, rounded down; another machine sums in another order

@@ -268,3 +268,15 @@ def test_a_radius_of_exactly_eps_does_not_count(tmp_path):
     [line] = standings(runs.find(tmp_path))
     assert (line.clean, line.certified(36), line.certified(35), line.certified(255)) == (75.0, 25.0, 50.0, 0.0)
     assert line.certified(1) == 50.0, "a radius of 0 certifies nothing"
+
+
+def test_a_run_of_before_the_schedule_could_be_chosen_stands_beside_newer_ones(tmp_path):
+    new = {f"recipe__{name}": value for name, value in (("focus", 0.0), ("rise", 0.3), ("start", "orthogonal"))}
+    copied(tmp_path, "old", recipe__seed=0)
+    copied(tmp_path, "new", recipe__seed=1, **new)
+    (group,) = groups(runs.find(tmp_path))
+    assert "rises over 30 % of the steps" in group.protocol.sentence()
+    assert [len(each) for each in seeds(group.runs)] == [2], "one line with a spread over two seeds"
+    other = copied(tmp_path, "other", recipe__start="gaussian", recipe__focus=5.0)
+    said = protocol(runs.load(other)).sentence()
+    assert "Weights start gaussian." in said and "temperature 0.25 and focus 5." in said
