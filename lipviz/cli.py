@@ -25,6 +25,10 @@ ATTACKED = 200
 # the fields of a recipe that --NAME sets
 RECIPE = {"epochs": int, "batch": int, "lr": float, "rise": float, "offset": float, "temperature": float}
 RECIPE |= {"focus": float, "start": str}
+COMPILE: dict[str, Any] = {
+    "action": argparse.BooleanOptionalAction,
+    "help": "try torch.compile (default: on a GPU)",
+}
 SOURCES = "moons, circles, spirals, digits, mnist, cifar10"
 
 
@@ -56,37 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("options", nargs=argparse.REMAINDER, help="passed to streamlit, such as --server.port 8600")
 
     train = add("train", _train, "train a network and write a run folder")
-    train.add_argument("source", nargs="?", help=f"{SOURCES}, or a folder or zip of images")
-    train.add_argument("--layer", default="aol", help="a row of the layer table (default: aol)")
-    train.add_argument("--out", type=Path, help="the run folder (default: runs/SOURCE-LAYER)")
-    train.add_argument("--resume", action="store_true", help="continue the run in --out")
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    train.add_argument("--width", type=int, default=64, help="features or channels (default: 64)")
-    train.add_argument("--size", type=int, help="side in pixels to which pictures are brought")
-    train.add_argument("--threads", type=int, help="CPU threads (default: all)")
-    for name, kind in RECIPE.items():
-        train.add_argument(f"--{name}", type=kind, help="see lipviz.recipes.Recipe")
-    train.add_argument("--note", action="append", default=[], help="a remark on the data, kept beside its numbers")
-    train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
-    compiler: dict[str, Any] = {
-        "action": argparse.BooleanOptionalAction,
-        "help": "try torch.compile (default: on a GPU)",
-    }
-    train.add_argument("--compile", **compiler)
+    _train_arguments(train)
 
     zoo = add("zoo", _zoo, "train the runs that a file lists, going on where it was stopped")
-    zoo.add_argument("file", type=Path, help="such as checkpoints/zoo.toml")
-    zoo.add_argument("--data", type=Path, required=True, help="the folder that holds the data sets")
-    zoo.add_argument("--out", type=Path, help="the folder of the runs (default: that of the file)")
-    zoo.add_argument("--only", nargs="+", metavar="RUN", help="such as cifar10-aol (default: all)")
-    zoo.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run each (default: 0)")
-    zoo.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    zoo.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1; on a GPU always 1)")
-    zoo.add_argument("--compile", **compiler)
-    tuning = zoo.add_argument_group("tuning", "train on less, evaluate on the rest of the training set, keep no run")
-    tuning.add_argument("--try", nargs="*", metavar="NAME=VALUE", dest="changes", help="such as lr=0.003 depth=6")
-    tuning.add_argument("--seconds", type=float, help="the budget (default: that of the file)")
-    tuning.add_argument("--csv", type=Path, help="add a line to this file")
+    _zoo_arguments(zoo)
 
     certify = add("certify", _certify, "label, margin and certified radius of pictures")
     certify.add_argument("pictures", nargs="+", type=Path)
@@ -115,6 +92,45 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--images", type=int, default=200, help="test images, evenly spaced; 0 for all (default: 200)")
 
     attack = add("attack", _attack, "search for adversarial examples inside the certified radii of a run")
+    _attack_arguments(attack)
+
+    bench = add("bench", cli_bench.bench, "time and memory of every layer, as a ratio to the plain one")
+    cli_bench.arguments(bench)
+    return parser
+
+
+def _train_arguments(train: argparse.ArgumentParser) -> None:
+    train.add_argument("source", nargs="?", help=f"{SOURCES}, or a folder or zip of images")
+    train.add_argument("--layer", default="aol", help="a row of the layer table (default: aol)")
+    train.add_argument("--out", type=Path, help="the run folder (default: runs/SOURCE-LAYER)")
+    train.add_argument("--resume", action="store_true", help="continue the run in --out")
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    train.add_argument("--width", type=int, default=64, help="features or channels (default: 64)")
+    train.add_argument("--size", type=int, help="side in pixels to which pictures are brought")
+    train.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    for name, kind in RECIPE.items():
+        train.add_argument(f"--{name}", type=kind, help="see lipviz.recipes.Recipe")
+    train.add_argument("--note", action="append", default=[], help="a remark on the data, kept beside its numbers")
+    train.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    train.add_argument("--compile", **COMPILE)
+
+
+def _zoo_arguments(zoo: argparse.ArgumentParser) -> None:
+    zoo.add_argument("file", type=Path, help="such as checkpoints/zoo.toml")
+    zoo.add_argument("--data", type=Path, required=True, help="the folder that holds the data sets")
+    zoo.add_argument("--out", type=Path, help="the folder of the runs (default: that of the file)")
+    zoo.add_argument("--only", nargs="+", metavar="RUN", help="such as cifar10-aol (default: all)")
+    zoo.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run each (default: 0)")
+    zoo.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    zoo.add_argument("--workers", type=int, default=1, help="runs at a time (default: 1; on a GPU always 1)")
+    zoo.add_argument("--compile", **COMPILE)
+    tuning = zoo.add_argument_group("tuning", "train on less, evaluate on the rest of the training set, keep no run")
+    tuning.add_argument("--try", nargs="*", metavar="NAME=VALUE", dest="changes", help="such as lr=0.003 depth=6")
+    tuning.add_argument("--seconds", type=float, help="the budget (default: that of the file)")
+    tuning.add_argument("--csv", type=Path, help="add a line to this file")
+
+
+def _attack_arguments(attack: argparse.ArgumentParser) -> None:
     attack.add_argument("run", type=Path)
     attack.add_argument("--data", required=True, help="where the test images are: a name, a folder or a zip")
     attack.add_argument(
@@ -131,10 +147,6 @@ def _parser() -> argparse.ArgumentParser:
     auto.add_argument(
         "--parts", nargs="+", metavar="PART", help="only some: apgd-ce apgd-t fab-t square (default: all)"
     )
-
-    bench = add("bench", cli_bench.bench, "time and memory of every layer, as a ratio to the plain one")
-    cli_bench.arguments(bench)
-    return parser
 
 
 def _app(options: argparse.Namespace) -> int:

@@ -111,31 +111,14 @@ def margin_line(
         marker={"symbol": "triangle-down", "size": 8},
         hovertemplate="size %{x:.3f}: margin %{y:.3g}<extra></extra>",
     )
-    for i, (name, sizes, theirs) in enumerate(others):
-        y_other = np.asarray(theirs, dtype=float)
-        fig.add_scatter(
-            x=np.asarray(sizes),
-            y=y_other * (y[0] / y_other[0] if y_other[0] > 0 else 1.0),
-            customdata=y_other,
-            name=f"{name}, from the same height",
-            mode="lines+markers",
-            line={"color": palette[(5, 2, 8)[i % 3]], "width": 1.5, "dash": "dot"},
-            marker={"symbol": ("square-open", "diamond-open", "cross-open")[i % 3], "size": 6},
-            hovertemplate="size %{x:.3f}: margin %{customdata:.3g}",
-        )
+    _others(fig, others, float(y[0]), palette)
+    star = broken and ([broken[0]], [broken[1]])
     for points, name, symbol, colour, width in (
         (tried, "best point of each attempt", "circle-open", INK[dark].text, 7),
-        (broken and ([broken[0]], [broken[1]]), "smallest break found", "star", palette[4], 14),
+        (star, "smallest break found", "star", palette[4], 14),
     ):
         if points is not None and len(np.asarray(points[0])):
-            fig.add_scatter(
-                x=np.asarray(points[0]),
-                y=np.asarray(points[1]),
-                name=name,
-                mode="markers",
-                marker={"symbol": symbol, "color": colour, "size": width},
-                hovertemplate="size %{x:.3f}: margin %{y:.3g}<extra></extra>",
-            )
+            _points(fig, points, name, {"symbol": symbol, "color": colour, "size": width})
             end = max(end, float(np.max(points[0])))
     rules(fig, [(radius, f"certified radius {radius:.3g}", "dash", palette[0])])
     if radius < end / 2:  # there is room on the right, and a small radius has none on the left
@@ -148,3 +131,32 @@ def margin_line(
         own = np.concatenate([y, *(np.asarray(each[1], dtype=float) for each in (proof, tried) if each is not None)])
         fig.update_yaxes(range=[min(1.1 * float(own.min()), -0.3 * y[0]), max(1.08 * float(own.max()), y[0] + 1e-9)])
     return fig.update_yaxes(zeroline=True)
+
+
+def _others(
+    fig: go.Figure, others: Sequence[tuple[str, ArrayLike, ArrayLike]], height: float, palette: Sequence[str]
+) -> None:
+    """The margins of other networks, each times what makes it begin at `height`."""
+    for i, (name, sizes, theirs) in enumerate(others):
+        y = np.asarray(theirs, dtype=float)
+        fig.add_scatter(
+            x=np.asarray(sizes),
+            y=y * (height / y[0] if y[0] > 0 else 1.0),
+            customdata=y,
+            name=f"{name}, from the same height",
+            mode="lines+markers",
+            line={"color": palette[(5, 2, 8)[i % 3]], "width": 1.5, "dash": "dot"},
+            marker={"symbol": ("square-open", "diamond-open", "cross-open")[i % 3], "size": 6},
+            hovertemplate="size %{x:.3f}: margin %{customdata:.3g}",
+        )
+
+
+def _points(fig: go.Figure, points: tuple[ArrayLike, ArrayLike], name: str, marker: dict[str, object]) -> None:
+    fig.add_scatter(
+        x=np.asarray(points[0]),
+        y=np.asarray(points[1]),
+        name=name,
+        mode="markers",
+        marker=marker,
+        hovertemplate="size %{x:.3f}: margin %{y:.3g}<extra></extra>",
+    )
