@@ -39,7 +39,8 @@ def open_zip(source: Path | bytes, name: str, limit: int = MAX_UNPACKED, kind: s
         archive.close()
         if encrypted:
             raise ValueError(f"{name} is encrypted: pack it again without a password.")
-        raise ValueError(f"{name} holds more than {limit // 2**30} GB once unpacked: pack fewer pictures.")
+        size = f"{limit // 2**30} GB" if limit >= 2**30 else f"{limit // 2**20} MB"
+        raise ValueError(f"{name} holds more than {size} once unpacked: pack fewer pictures.")
     return archive
 
 
@@ -53,7 +54,7 @@ def member(archive: zipfile.ZipFile, name: str, called: str = "") -> bytes:
         if archive.getinfo(name).compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             with archive.open(name) as file:
                 return file.read(MAX_BYTES + 1)
-    except Exception:
+    except Exception:  # so does a broken member
         raise ImageError(f"{called or name} is damaged inside the zip: pack it again.") from None
     raise ImageError(f"{called or name} is packed in a rare way: pack it again as an ordinary (deflated) zip.")
 

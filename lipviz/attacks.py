@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lipviz import data as datasets
 from lipviz.certify import Certifier, in_unit
-from lipviz.runs import Run, write_arrays
+from lipviz.runs import Attacks, Run, write_arrays
 
 Attack = Callable[..., tuple[Tensor, Tensor, Tensor]]
 BATCH = 100  # images at a time: what they need of the memory stays bounded
@@ -53,56 +53,30 @@ class Protocol:
         return f"l2, pixels in [0, 1], {self.steps} steps{f', {several}' if self.restarts else ''}"
 
 
-@dataclass(frozen=True)
-class Report:
-    """What the attacks found on images of one run, l2, pixels in [0, 1].
-
-    Attributes:
-        index: of the images in the test set.
-        radius: certified, one an image.
-        distance: of the smallest change of the prediction found, infinite where none was; attack -> one an image.
-        protocol: how hard they tried.
-    """
-
-    index: np.ndarray
-    radius: np.ndarray
-    distance: dict[str, np.ndarray]
-    protocol: Protocol
-
-    @property
-    def smallest(self) -> np.ndarray:
-        """The best of all attacks, image by image."""
-        return np.min(list(self.distance.values()), axis=0)
-
-    @property
-    def broken(self) -> int:
-        """Images whose prediction was changed within the radius: must be 0."""
-        return int(np.sum(self.smallest < self.radius))
-
-    def text(self) -> str:
-        """The report in words."""
-        lines = [f"{len(self.index)} test images, {self.protocol}"]
-        for name, found in {**self.distance, "best of all": self.smallest}.items():
-            hit = np.isfinite(found)
-            middle = f"median distance {np.median(found[hit]):.3f}" if hit.any() else "nothing"
-            inside = int(np.sum(found < self.radius))
-            lines.append(f"{name}: found {hit.sum()} of {len(found)}, {middle}, {inside} inside a certified radius")
-        tight = np.divide(self.radius, self.smallest, out=np.zeros_like(self.radius), where=np.isfinite(self.smallest))
-        lines.append(f"certified radius / distance found: median {np.median(tight):.2f}, largest {tight.max():.3f}")
-        return "\n".join(lines)
+def report(found: Attacks) -> str:
+    """What attacks found, in words."""
+    lines = [f"{len(found.index)} test images, {Protocol(**found.protocol)}"]
+    for name, distance in {**found.distance, "best of all": found.smallest}.items():
+        hit = np.isfinite(distance)
+        middle = f"median distance {np.median(distance[hit]):.3f}" if hit.any() else "nothing"
+        inside = int(np.sum(distance < found.radius))
+        lines.append(f"{name}: found {hit.sum()} of {len(hit)}, {middle}, {inside} inside a certified radius")
+    tight = found.tightness
+    lines.append(f"certified radius / distance found: median {np.median(tight):.2f}, largest {tight.max():.3f}")
+    return "\n".join(lines)
 
 
-def attack_run(run: Run, source: str, images: int = 200, protocol: Protocol | None = None) -> Report:
+def attack_run(run: Run, source: str, images: int = 200, protocol: Protocol | None = None) -> Attacks:
     """Attack evenly spaced test images of a run, and keep what was found in its attacks.npz.
 
     Raises:
         ValueError: the data is not that of the run, or foolbox is missing.
     """
     x, _, index = images_of(run, source, images)
-    report = attack(Certifier(run.model, run.spec.input_shape), x, index, protocol)
-    kept = {"index": index, "radius": report.radius, **asdict(report.protocol), **report.distance}
+    found = attack(Certifier(run.model, run.spec.input_shape), x, index, protocol)
+    kept = {"index": index, "radius": found.radius, **found.protocol, **found.distance}
     write_arrays(run.folder / "attacks.npz", kept)
-    return report
+    return found
 
 
 def images_of(run: Run, source: str, images: int) -> tuple[Tensor, Int64[Tensor, " n"], np.ndarray]:
@@ -127,8 +101,7 @@ def tested(run: Run, source: str, images: int | None) -> tuple[Tensor, Int64[Ten
         ValueError: the data is not that of the run.
     """
     shape = tuple(run.spec.input_shape)
-    seed = run.config["recipe"].get("seed", 0)
-    data = datasets.load(source, shape if len(shape) == 3 else None, seed=seed, training=False)
+    data = datasets.load(source, shape if len(shape) == 3 else None, seed=run.seed, training=False)
     if data.classes != run.classes:
         raise ValueError(f"{source} has other classes than {run.name} was trained on: {', '.join(data.classes)}")
     expected = run.config["data"].get("test_images", len(data.x_test))
@@ -140,7 +113,7 @@ def tested(run: Run, source: str, images: int | None) -> tuple[Tensor, Int64[Ten
 
 def attack(
     certifier: Certifier, images: Tensor, index: np.ndarray | None = None, protocol: Protocol | None = None
-) -> Report:
+) -> Attacks:
     """Run every attack on the network's own predictions, labels of the data set play no part.
 
     Args:
@@ -157,7 +130,8 @@ def attack(
         for x, label in zip(x.split(BATCH), certificate.label.split(BATCH), strict=True)
     ]
     found = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
-    return Report(np.arange(len(x)) if index is None else index, certificate.radius.numpy(), found, protocol)
+    index = np.arange(len(x)) if index is None else index
+    return Attacks(index, certificate.radius.numpy(), found, asdict(protocol))
 
 
 def _distances(model: nn.Module, x: Tensor, label: Tensor, protocol: Protocol) -> dict[str, Tensor]:

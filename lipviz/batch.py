@@ -15,7 +15,6 @@ from lipviz import archives
 from lipviz.certify import Certifier
 from lipviz.digits import rounded_down
 from lipviz.images import ImageError, Picture, fit, open_picture
-from lipviz.pictures import class_name
 from lipviz.runs import Run
 
 MOST = 5000  # pictures at once
@@ -142,7 +141,7 @@ def certify(run: Run, certifier: Certifier, files: Sequence[File]) -> tuple[list
         return [], faults
     found = certifier(torch.from_numpy(np.stack(arrays)), PORTION)
     numbers = zip(read, found.label.tolist(), found.margin.tolist(), found.radius.tolist(), strict=True)
-    return [Row(name, run.name, class_name(run, k), m, r, notes) for (name, notes), k, m, r in numbers], faults
+    return [Row(name, run.name, run.class_name(k), m, r, notes) for (name, notes), k, m, r in numbers], faults
 
 
 def shown(rows: Sequence[Row], k: int = SIZE) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lipviz.jobs import STARTING, readonly
+from lipviz.jobs import STARTING, held, readonly
 from lipviz.runs import RunError, read_csv, write_json
 
 ARGUMENTS = ("--pairs", "5")  # of the command
@@ -96,11 +96,7 @@ def running(root: str | Path) -> bool:
     silent = not (folder / "log.txt").exists() or not (folder / "log.txt").stat().st_size
     if not child and silent and time.time() - asked(root) < STARTING:  # another copy of the app may have started it
         return True
-    try:
-        with FileLock(folder / "job.lock", timeout=0):
-            return False
-    except Timeout:
-        return True
+    return held(folder / "job.lock")
 
 
 def asked(root: str | Path) -> float:

@@ -107,18 +107,17 @@ def publish_app(found: Sequence[dict[str, str]], command: str, lines: Sequence[s
 
 
 def _publish(
-    title: str, lines: list[str], rows: Sequence[dict[str, str]], markdown: Path | None, device: str = "cpu"
+    title: str, lines: list[str], rows: Sequence[dict[str, str]], path: Path | None, device: str = "cpu"
 ) -> None:
     lines += [
         f"Hardware: {hardware(device)}.",
         f"Versions: Python {platform.python_version()}, torch {torch.__version__}, {OWN}.",
         f"Date: {datetime.date.today()}.",
     ]
-    table = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    page = [f"# {title}", "", *(f"- {line}" for line in lines), "", *(f"| {' | '.join(row)} |" for row in table)]
+    page = [f"# {title}", "", *(f"- {line}" for line in lines), "", *markdown(rows)]
     print("\n".join(page))
-    if markdown:
-        write_bytes(markdown, "\n".join([*page, ""]).encode())
+    if path:
+        write_bytes(path, "\n".join([*page, ""]).encode())
 
 
 def hardware(device: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lipviz import cli_bench
 from lipviz.digits import rounded_down, rounded_up
-from lipviz.plaintext import table
+from lipviz.tables import markdown, plain
 
 if TYPE_CHECKING:
     from lipviz.runs import Run
@@ -192,7 +192,7 @@ def _train(options: argparse.Namespace) -> None:
             device=options.device,
             compile=options.compile,
         )
-    print(table([_numbers(run)]))
+    print(plain([_numbers(run)]))
     print(f"written to {run.folder}")
 
 
@@ -249,7 +249,7 @@ def _certify(options: argparse.Namespace) -> None:
         print(json.dumps(rows, indent=2))
         return
     shown = ("picture", "run", "label", "margin")
-    print(table([{k: _short(row[k]) for k in shown} | {"radius": rounded_down(row["radius"], 4)} for row in rows]))
+    print(plain([{k: _short(row[k]) for k in shown} | {"radius": rounded_down(row["radius"], 4)} for row in rows]))
     print("radius: l2 norm, pixels in [0, 1], as the network sees the picture; the answer is stable, not correct")
     for note in dict.fromkeys(remarks):
         print(f"note: {note}")
@@ -259,18 +259,15 @@ def _runs(options: argparse.Namespace) -> None:
     from lipviz import runs
 
     folders = options.folders or [Path("checkpoints"), Path("runs")]
-    left_out = {folder: why for folder, why in runs.unreadable(*folders)}
+    left_out = dict(runs.unreadable(*folders))
     rows = [_numbers(run) for run in runs.find(*folders) if run.folder not in left_out]
     if options.json:
         print(json.dumps(rows, indent=2))
     elif options.markdown and rows:
-        lines = [
-            [f"`{row['run']}`", *(str(v) for k, v in row.items() if k not in ("run", "layer", "state"))] for row in rows
-        ]
-        header = ["run", *(k for k in rows[0] if k not in ("run", "layer", "state"))]
-        print("\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *lines]))
+        shown = [{k: str(v) for k, v in row.items() if k not in ("layer", "state")} for row in rows]
+        print("\n".join(markdown([row | {"run": f"`{row['run']}`"} for row in shown])))
     elif rows:
-        print(table(rows))
+        print(plain(rows))
         print("accuracies on the whole test set, in %; certified at k/255 in the l2 norm, inputs in [0, 1]")
     else:
         print(f"no runs in {', '.join(map(str, folders))}: train one with `lipviz train moons --layer aol`")
@@ -280,15 +277,14 @@ def _runs(options: argparse.Namespace) -> None:
 
 def _numbers(run: "Run") -> dict[str, object]:
     """One row of the table of runs."""
-    from lipviz.runs import MARKS
+    from lipviz.runs import MARKS, table
 
-    results = run.config.get("results") or {}
+    results, certified = run.results, table(run.results.get("certified"))
     row: dict[str, object] = {"run": run.name, "layer": run.spec.layer, "state": run.config["state"]}
     row["clean"] = _percent(results.get("accuracy"))
-    row |= {f"{k}/255": _percent(results.get("certified", {}).get(str(k))) for k in MARKS}
+    row |= {f"{k}/255": _percent(certified.get(str(k))) for k in MARKS}
     row |= {"test images": results.get("test_images", "-"), "epochs": run.config.get("epoch", "-")}
-    recipe = run.config["recipe"]
-    row["lr"] = recipe.get("lr", "-") if isinstance(recipe, dict) else "-"
+    row["lr"] = run.recipe.get("lr", "-")
     return row | {"train s": round(run.config.get("train_seconds", 0))}
 
 
@@ -328,7 +324,7 @@ def _spectra(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({"layers": rows, "bound": certified.value}, indent=2))
         return
-    print(table([{k: _short(v) for k, v in row.items()} | {"bound": rounded_up(row["bound"])} for row in rows]))
+    print(plain([{k: _short(v) for k, v in row.items()} | {"bound": rounded_up(row["bound"])} for row in rows]))
     print(f"Lipschitz constant of the whole network, l2, at most {rounded_up(certified.value, 6)}")
 
 
@@ -360,7 +356,7 @@ def _checked(file: Path, model: Path | None) -> "list[Finding]":
 
 def _attack(options: argparse.Namespace) -> int:
     from lipviz import runs
-    from lipviz.attacks import Protocol, attack_run
+    from lipviz.attacks import Protocol, attack_run, report
 
     if options.auto:
         return _auto(options)
@@ -369,9 +365,9 @@ def _attack(options: argparse.Namespace) -> int:
     given = {key: getattr(options, key) for key in ("steps", "restarts", "seed") if getattr(options, key) is not None}
     run = runs.load(options.run)
     images = _as_before(lambda: len(kept.index) if (kept := run.attacks) else 0, options.images)
-    report = attack_run(run, options.data, images, Protocol(**given))
-    print(report.text())
-    return 1 if report.broken else 0
+    found = attack_run(run, options.data, images, Protocol(**given))
+    print(report(found))
+    return 1 if found.broken else 0
 
 
 def _as_before(count: Callable[[], int], asked: int | None) -> int:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lipviz.plaintext import table
+from lipviz.tables import plain
 
 
 def arguments(bench: argparse.ArgumentParser) -> None:
@@ -65,7 +65,7 @@ def bench(options: argparse.Namespace) -> None:
     found = layers(**{key: getattr(options, key) for key in keys}, show=True)
     lines = [f"Command: {options.line}", *report.protocol(found, options.pairs, options.device, options.peers)]
     for title, rows in report.tables(found).items():
-        print(f"{title}\n{table(rows)}\n")
+        print(f"{title}\n{plain(rows)}\n")
     print("\n".join(lines))
     report.write(found, lines, **files)
 
@@ -95,7 +95,7 @@ def _tightness(options: argparse.Namespace) -> None:
         torch.set_num_threads(options.threads)
     rows = options.rows or list(report.SETTINGS)
     found = report.fits(rows, options.gammas, options.seeds, options.epochs, options.csv)
-    print(table(report.means(found)))
+    print(plain(report.means(found)))
     if options.markdown:
         write_bytes(options.markdown, report.page(found, options.line, options.epochs).encode())
 

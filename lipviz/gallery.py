@@ -78,7 +78,7 @@ def points(run: Run, found: Certificates) -> tuple[Float[np.ndarray, "n 2"], Int
     source = str(_source(run))
     if run.spec.input_shape != (2,) or source not in data.TOYS:
         raise ValueError(f"The points of {run.name} are not at hand: they come from none of {', '.join(data.TOYS)}.")
-    drawn = data.toy(source, seed=_seed(run))
+    drawn = data.toy(source, seed=run.seed)
     if fault := _unfit(run, found, drawn.classes, drawn.y_test.numpy()):
         raise ValueError(f"The points of {source} do not fit {run.name}: {fault}.")
     return drawn.x_test.double().numpy()[found.index], found.label
@@ -141,7 +141,7 @@ def _places(run: Run, hidden: Path | None) -> Iterator[tuple[str, Callable[[], P
 
 
 def _digits(run: Run) -> Part:
-    digits = data.digits(_seed(run))
+    digits = data.digits(run.seed)
     x = digits.x_test.numpy()
     return digits.classes, digits.y_test.numpy(), lambda i: x[i]
 
@@ -154,9 +154,7 @@ def _download(name: str, by_class: bool = False) -> Part:
 
 def _folder(run: Run, path: Path) -> Part:
     """The test set of a folder or zip; its images are opened one at a time, when they are asked for."""
-    notes = run.config["data"].get("notes")
-    notes = tuple(str(note) for note in notes) if isinstance(notes, list) else ()
-    classes, names, labels = data.test_files(path, _names(path), _seed(run), notes)
+    classes, names, labels = data.test_files(path, _names(path), run.seed, run.notes)
     channels, height, width = run.spec.input_shape
 
     def pixels(i: int) -> Pixels:
@@ -182,9 +180,3 @@ def _names(path: Path) -> list[str]:
 def _files(folder: Path) -> Iterator[Path]:
     for top, _, names in os.walk(folder):
         yield from (Path(top, name) for name in names if archives.is_picture((name,)))
-
-
-def _seed(run: Run) -> int:
-    recipe = run.config["recipe"]
-    seed = recipe.get("seed", 0) if isinstance(recipe, dict) else 0
-    return seed if isinstance(seed, int) and seed >= 0 else 0

@@ -124,10 +124,10 @@ def alive(run: runs.Run) -> bool:
         return True
     if not child and run.config["state"] == "queued" and time.time() - _job(run.folder).get("asked", 0.0) < STARTING:
         return True
-    return _held(run.folder / "job.lock") or _held(run.folder / runs.LOCK)
+    return held(run.folder / "job.lock") or held(run.folder / runs.LOCK)
 
 
-def _held(lock: Path) -> bool:
+def held(lock: Path) -> bool:
     """Whether a process holds a lock; a file that may not be opened is left to whom it belongs to."""
     if not lock.exists():
         return False
@@ -213,14 +213,12 @@ def store_upload(root: str | Path, name: str, content: bytes) -> Path:
     Raises:
         ValueError: read-only, no zip, too many or too large pictures, or no room for it.
     """
+    from lipviz import archives
+
     _writable()
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as file:
-            members = file.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
-        raise ValueError(f"{name} is not a zip that can be opened") from None
-    if len(members) > PICTURES or sum(member.file_size for member in members) > UNPACKED:
-        raise ValueError(f"{name} is too large: at most {PICTURES} pictures, {UNPACKED // 2**20} MB unpacked")
+    with archives.open_zip(content, name, UNPACKED) as file:
+        if len(file.namelist()) > PICTURES:
+            raise ValueError(f"{name} holds more than {PICTURES:,} files, the most read here: pack fewer pictures.")
     stem = _slug(Path(name).stem) or "pictures"
     path = Path(root).resolve() / "uploads" / hashlib.sha256(content).hexdigest()[:12] / f"{stem}.zip"
     kept = sum(file.stat().st_size for file in (Path(root) / "uploads").glob("*/*.zip"))
@@ -234,7 +232,7 @@ def store_upload(root: str | Path, name: str, content: bytes) -> Path:
 
 def listing(root: str | Path) -> list[runs.Run]:
     """The runs in `root` whose network can be read: those that train, those that wait in turn, then the newest."""
-    found = [run for run in runs.find(root) if _readable(run)]
+    found = [run for run in runs.find(root) if run.readable and total_epochs(run) > 0]
     waiting = [run.name for run in line(root)]
 
     def rank(run: runs.Run) -> tuple[int, float]:
@@ -245,17 +243,9 @@ def listing(root: str | Path) -> list[runs.Run]:
     return sorted(found, key=rank)
 
 
-def _readable(run: runs.Run) -> bool:
-    try:
-        return bool(run.spec) and total_epochs(run) > 0
-    except ValueError:
-        return False
-
-
 def total_epochs(run: runs.Run) -> int:
     """The epochs that the run is to have."""
-    recipe = run.config["recipe"]
-    epochs = recipe.get("epochs") if isinstance(recipe, dict) else None
+    epochs = run.recipe.get("epochs")
     return epochs if isinstance(epochs, int) else 0
 
 

@@ -74,16 +74,11 @@ def answer(run: Run, certifier: Certifier, picture: Picture) -> Answer:
         run,
         pixels,
         (*picture.notes, *notes),
-        class_name(run, int(certificate.label[0])),
+        run.class_name(int(certificate.label[0])),
         float(certificate.margin[0]),
         float(certificate.radius[0]),
         certifier.body,
     )
-
-
-def class_name(run: Run, label: int) -> str:
-    """Name of a class; its number where run.json has no name for it."""
-    return run.classes[label] if label < len(run.classes) else str(label)
 
 
 def walk(

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from lipviz.certify import Certifier
-from lipviz.pictures import class_name, data_uri
+from lipviz.pictures import data_uri
 from lipviz.runs import Run
 from lipviz.train import revision
 from lipviz.verify import ABOVE, EXACT, NEAR, TINY, Finding
@@ -36,7 +36,7 @@ def proof(run: Run, certifier: Certifier, pixels: UInt8[np.ndarray, "c h w"]) ->
     index = int(certificate.label[0])
     return {
         "run": run.name,
-        "label": class_name(run, index),
+        "label": run.class_name(index),
         "margin": float(certificate.margin[0]),
         "radius": float(certificate.radius[0]),
         "norm": "l2",

@@ -90,12 +90,10 @@ class Group:
 def protocol(run: "Run") -> Protocol:
     """The protocol of a finished run."""
     config = run.config
-    recipe, results = LATER | dict(_mapping(config.get("recipe"))), _mapping(config.get("results"))
-    data = config["data"]
-    notes = data.get("notes")
+    recipe, results = LATER | run.recipe, run.results
     return Protocol(
-        data=str(data.get("name") or "unnamed data"),
-        notes=" ".join(map(str, notes)) if isinstance(notes, list) else "",
+        data=run.data_name,
+        notes=" ".join(run.notes),
         unit=str(results.get("norm") or UNSAID),
         network=_network(config["spec"]),
         offset=_number(recipe.get("offset")),
@@ -113,7 +111,7 @@ def protocol(run: "Run") -> Protocol:
 
 def budget(run: "Run") -> str:
     """Seconds of one core on a CPU or of the clock on a GPU where the run was made to fit them, else its epochs."""
-    seconds, recipe = run.config.get("budget"), _mapping(run.config.get("recipe"))
+    seconds, recipe = run.config.get("budget"), run.recipe
     if is_number(seconds):
         return f"{seconds:g} s of one CPU core" if on_cpu(run) else f"{seconds:g} s on {_hardware(run)}"
     epochs = recipe.get("epochs")
@@ -190,7 +188,7 @@ def differ(a: Protocol, b: Protocol) -> str:
 
 def one_seed(run: "Run") -> str:
     """The same for runs that differ in the seed only; with a budget the epochs that fitted it may differ too."""
-    recipe = LATER | dict(_mapping(run.config.get("recipe")))
+    recipe = LATER | run.recipe
     recipe.pop("seed", None)
     if is_number(run.config.get("budget")):
         recipe.pop("epochs", None)
@@ -213,7 +211,7 @@ def seeds(runs: Sequence["Run"]) -> list[list["Run"]]:
 
 def seed(run: "Run") -> float:
     """The seed of the run; infinite where it is not said."""
-    value = _mapping(run.config.get("recipe")).get("seed")
+    value = run.recipe.get("seed")
     return float(value) if is_number(value) else float("inf")
 
 
@@ -251,7 +249,3 @@ def _number(value: object) -> str:
 def is_number(value: object) -> TypeGuard[float]:
     """Whether run.json says a number that can be reckoned with: finite, and not too large for a float."""
     return isinstance(value, int | float) and not isinstance(value, bool) and bool(abs(value) < 1e300)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -31,7 +31,7 @@ def generate(folder: str | Path) -> str:
     if not found:
         raise ValueError(f"{folder}: no runs in it, expected folders with a run.json such as those of checkpoints")
     left = dict(unranked(found))
-    grouped = groups(run for run in found if run.name not in left and _has_spec(run))
+    grouped = groups(run for run in found if run.name not in left and run.readable)
     lines = [
         "# Results",
         "",
@@ -46,13 +46,6 @@ def generate(folder: str | Path) -> str:
     if left:
         lines += ["", "## Not ranked", "", *(f"* `{name}` {why}." for name, why in sorted(left.items()))]
     return "\n".join([*lines, ""])
-
-
-def _has_spec(run: Run) -> bool:
-    try:
-        return bool(run.spec)
-    except runs.RunError:
-        return False
 
 
 def _measured(mine: Sequence[Group]) -> Iterator[str]:

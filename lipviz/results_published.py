@@ -8,7 +8,7 @@ from itertools import combinations
 
 from lipviz import published
 from lipviz.layers import LAYERS
-from lipviz.protocols import Group
+from lipviz.protocols import UNSAID, Group
 from lipviz.published import Entry
 from lipviz.recipes import Recipe
 from lipviz.runs import MARKS
@@ -225,8 +225,7 @@ def _among(rows: Sequence[str]) -> tuple[float, float] | None:
 
 def _protocols(group: Group) -> Iterator[dict[str, str]]:
     """Protocol beside protocol: what is equal, and what differs."""
-    p, recipe = group.protocol, group.runs[0].config["recipe"]
-    recipes = [run.config["recipe"] for run in group.runs]
+    p, recipes = group.protocol, [run.recipe for run in group.runs]
     rates = sorted({f"{r['lr']:g}" for r in recipes if "lr" in r})
     parameters = sorted({int(run.config["parameters"]) for run in group.runs if "parameters" in run.config})
     ends = dict.fromkeys((parameters[0], parameters[-1])) if parameters else {}
@@ -236,10 +235,10 @@ def _protocols(group: Group) -> Iterator[dict[str, str]]:
         "network": f"{p.network}; {' to '.join(f'{n:,}' for n in ends)} parameters",
         "loss offset": p.offset,
         "temperature": p.temperature,
-        "batch": ", ".join(sorted({str(r.get("batch", "not said")) for r in recipes})),
+        "batch": ", ".join(sorted({str(r.get("batch", UNSAID)) for r in recipes})),
         "augmentation": p.augmentation,
-        "optimiser": str(recipe.get("optimiser", "not said")),
-        "learning rate": f"a peak of {' or '.join(rates) or 'not said'}",
+        "optimiser": str(recipes[0].get("optimiser", UNSAID)),
+        "learning rate": f"a peak of {' or '.join(rates) or UNSAID}",
     }
     for what, (there, value) in THERE.items():
         same = here[what] == there or (value is not None and _same(here[what], value))

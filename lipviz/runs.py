@@ -82,6 +82,17 @@ class Attacks:
         """The best of all attacks, image by image."""
         return np.min(list(self.distance.values()), axis=0)
 
+    @property
+    def broken(self) -> int:
+        """Images whose prediction was changed within the radius: must be 0."""
+        return int(np.sum(self.smallest < self.radius))
+
+    @property
+    def tightness(self) -> np.ndarray:
+        """Certified radius / smallest distance found, 0 where none was."""
+        known = np.isfinite(self.smallest) & (self.smallest > 0)
+        return np.divide(self.radius, self.smallest, out=np.zeros_like(self.radius), where=known)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -190,10 +201,54 @@ class Run:
         return Attacks(index, radius, distance, protocol)
 
     @property
+    def readable(self) -> bool:
+        """Whether run.json describes a network."""
+        try:
+            return bool(self.spec)
+        except RunError:
+            return False
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """That of run.json, unchecked (`train.recipe_of` checks it); empty where it is no table."""
+        return table(self.config.get("recipe"))
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """Those of run.json; empty where it has none, or no table of them."""
+        return table(self.config.get("results"))
+
+    @property
+    def seed(self) -> int:
+        """Of the training; 0 where the recipe does not say."""
+        seed = self.recipe.get("seed")
+        return seed if isinstance(seed, int) and seed >= 0 else 0
+
+    @property
+    def data_name(self) -> str:
+        """What the run was trained on."""
+        return str(self.config["data"].get("name") or "unnamed data")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known about the data."""
+        notes = self.config["data"].get("notes")
+        return tuple(str(note) for note in notes) if isinstance(notes, list) else ()
+
+    def class_name(self, label: int) -> str:
+        """Name of a class; its number where run.json has no name for it."""
+        return self.classes[label] if label < len(self.classes) else str(label)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the logits."""
         names = self.config["data"].get("classes") or range(self.spec.classes)
         return tuple(str(name) for name in names)
+
+
+def table(value: object) -> dict[str, Any]:
+    """The value where it is a table of JSON, else an empty one: run.json may have been written by anyone."""
+    return value if isinstance(value, dict) else {}
 
 
 def load(folder: str | Path) -> Run:

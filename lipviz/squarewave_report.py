@@ -13,6 +13,7 @@ import torch
 
 from lipviz.runs import read_csv, write_bytes
 from lipviz.squarewave import BATCH, DEPTH, EPOCHS, SETTINGS, TEST, TRAIN, fit
+from lipviz.tables import markdown
 
 Line = Mapping[str, str]
 SOURCE = "Wang & Manchester, ICML 2023, arXiv 2301.11526, Table 1"
@@ -155,7 +156,7 @@ def page(lines: Sequence[Line], command: str, epochs: int = EPOCHS) -> str:
         for line in lines
     ]
     head = ["# Tightness on a square wave", "", *(f"- {note}" for note in notes)]
-    tables = ["## Means", "", *_grid(means(lines)), "", "## Every fit", "", *_grid(every)]
+    tables = ["## Means", "", *markdown(means(lines)), "", "## Every fit", "", *markdown(every)]
     return "\n".join([*head, "", *tables]) + "\n"
 
 
@@ -164,8 +165,3 @@ def _highest(lines: Iterable[Line]) -> str:
     for line in means(lines):
         best[line["gamma"]] = max(line, best.get(line["gamma"], line), key=lambda line: float(line["tightness %"]))
     return ", ".join(f"`{line['row']}` at gamma = {gamma}" for gamma, line in best.items())
-
-
-def _grid(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return ["| " + " | ".join(line) + " |" for line in cells]

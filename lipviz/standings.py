@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lipviz import protocols
-from lipviz.runs import MARKS, Run, RunError
+from lipviz.runs import MARKS, Run, RunError, table
 
 T = TypeVar("T")
 
@@ -120,8 +120,7 @@ def measured(run: Run, lacks: list[str] | None = None) -> dict[str, float | None
     """
     lacks = [] if lacks is None else lacks
     config = run.config
-    results = _mapping(config.get("results"))
-    certified = _mapping(results.get("certified"))
+    results, certified = run.results, table(run.results.get("certified"))
     numbers: dict[str, float | None] = {"clean": _percent(results.get("accuracy"))}
     numbers |= {f"certified_{k}": _percent(certified.get(str(k))) for k in MARKS}
     numbers |= {"parameters": _number(config.get("parameters")), "epochs": _number(config.get("epoch"))}
@@ -162,10 +161,8 @@ def attacks(run: Run) -> dict[str, float | None] | None:
     found = run.attacks
     if found is None:
         return None
-    radius, distance = found.radius, found.smallest
-    ratio = np.divide(radius, distance, out=np.zeros_like(radius), where=distance > 0)
-    broken = float(np.sum(distance < radius))
-    return {"tightness": float(np.median(ratio)), "attacked": float(len(radius)), "broken": broken}
+    tightness, attacked = float(np.median(found.tightness)), float(len(found.index))
+    return {"tightness": tightness, "attacked": attacked, "broken": float(found.broken)}
 
 
 def pareto(points: Sequence[tuple[float, float]], high: bool = True) -> list[int]:
@@ -210,10 +207,9 @@ def unranked(runs: Iterable[Run]) -> list[tuple[str, str]]:
     """(run, why) of runs that cannot stand in a ranking: not finished, or without numbers of a test set."""
     found = []
     for run in runs:
-        results = run.config.get("results")
         if run.config["state"] != "finished":
             found.append((run.name, f"is {run.config['state']}"))
-        elif not isinstance(results, Mapping) or _percent(results.get("accuracy")) is None:
+        elif _percent(run.results.get("accuracy")) is None:
             found.append((run.name, "has no results in its run.json"))
     return found
 
@@ -229,10 +225,6 @@ def _told(run: Run, get: Callable[[Run], T | None], lacks: list[str], file: str,
     if found is None:
         lacks.append(f"{run.name} has no {file}: {cost}.")
     return found
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:  # noqa: ANN401
-    return value if isinstance(value, Mapping) else {}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

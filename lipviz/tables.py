@@ -1,6 +1,8 @@
-"""Cells and tables of the Markdown pages that are generated."""
+"""Tables of rows: in Markdown, for a terminal, as CSV."""
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def markdown(rows: Sequence[Mapping[str, str]]) -> list[str]:
@@ -9,6 +11,31 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> list[str]:
         raise ValueError("a table needs a row")
     cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells]
+
+
+def plain(rows: Sequence[Mapping[str, object]]) -> str:
+    """Aligned columns for a terminal, one line a row.
+
+    >>> print(plain([{"a": 1, "name": "x"}, {"a": 22, "name": "yy"}]))
+    a   name
+    1   x
+    22  yy
+    """
+    columns = list(rows[0])
+    cells = [columns] + [[str(row[c]) for c in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table of CSV, floats in full; names with commas are quoted.
+
+    >>> as_csv(["run", "radius"], [("a, b", 0.5)]).splitlines()
+    ['run,radius', '"a, b",0.5']
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
 
 
 def fixed(value: float | None, digits: int) -> str:

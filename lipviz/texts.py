@@ -73,7 +73,8 @@ $$ \\tau \\cdot \\mathrm{CE}\\big( (s - u\\, e_y) / \\tau,\\ y \\big), $$
 the cross entropy of the logits with $u$ taken off the right one (Prach & Lampert, ECCV 2022). For $\\tau \\to 0$ it
 becomes
 $\\max_{j \\ne y} (s_j - s_y + u)_+$. Adam, with a learning rate that rises over the first 30 % of the steps and then
-falls to 0. Certified accuracy is evaluated on held-out data with the bound of the whole network in float64.
+falls to 0. Certified accuracy is evaluated on held-out data with the proved bounds of all layers but the last, in
+float64.
 """,
 )
 

@@ -34,6 +34,7 @@ from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate
 from lipviz.spectra import spectra
 from lipviz.step import Step, pick_device, precision
 
+NOWHERE = Path()  # the folder of a Trainer that only steps: nothing is written before `run`
 EVALUATIONS = 24  # at most so many rows of metrics.csv
 HELD_OUT = 1000  # at most so many images behind each of them
 DOWN = decimal.Context(prec=7, rounding=decimal.ROUND_FLOOR)
@@ -43,7 +44,7 @@ class Trainer:
     """One run: the state of training, and the folder it is written to.
 
     Args:
-        folder: where the run is written; made if missing.
+        folder: where the run is written, if it is run; made if missing.
         spec: the network.
         recipe: how it is trained.
         source: the data.
@@ -84,7 +85,6 @@ class Trainer:
         self.metrics: list[dict[str, float | int]] = []
         self.history: list[dict[str, np.ndarray]] = []
         self.resume = resume
-        folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def steps(self) -> int:
@@ -97,6 +97,7 @@ class Trainer:
         Raises:
             ValueError: another process trains in this folder, or what is to be resumed does not fit this device.
         """
+        self.folder.mkdir(parents=True, exist_ok=True)
         with alone(self.folder):
             return self._run(show, after)
 

@@ -173,21 +173,12 @@ def all_runs(finished: bool = False, images: bool = False, told: bool = True) ->
     shipped = {run.name for run in found}
     own = runs.find(runs_folder())
     found += [replace(run, alias=f"{run.name} (trained here)") if run.name in shipped else run for run in own]
-    found = [run for run in found if _readable(run)]
+    found = [run for run in found if run.readable]
     if finished:
         found = [run for run in found if run.config["state"] == "finished"]
     if images:
         found = [run for run in found if len(run.config["spec"].get("input_shape", ())) == 3]
     return sorted(found, key=lambda run: run.name)
-
-
-def _readable(run: "Run") -> bool:
-    from lipviz.runs import RunError
-
-    try:
-        return bool(run.spec)
-    except RunError:
-        return False
 
 
 def pick_runs(
@@ -282,8 +273,8 @@ def literal(text: str) -> str:
 
 def preferred(found: Sequence["Run"], layers: Sequence[str] = ("sll", "plain")) -> list[str]:
     """Names of the runs to open with: one of each of `layers` on the same data, CIFAR-10 and MNIST first."""
-    data = sorted({data_name(run) for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
-    same = [run for run in found if data and data_name(run) == data[0]]
+    data = sorted({run.data_name for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
+    same = [run for run in found if data and run.data_name == data[0]]
     first = {run.spec.layer: run.name for run in reversed(same)}
     return [first[layer] for layer in layers if layer in first] or [run.name for run in same[:1]]
 
@@ -292,8 +283,3 @@ def shown_path(run: "Run") -> str:
     """The folder of a run as someone at home would write it, without the paths of the server."""
     root = "checkpoints" if CHECKPOINTS in run.folder.parents else "runs"
     return f"{root}/{run.folder.name}"
-
-
-def data_name(run: "Run") -> str:
-    """What the run was trained on."""
-    return str(run.config["data"].get("name") or "unnamed data")

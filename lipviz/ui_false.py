@@ -181,7 +181,7 @@ def _network(layers: tuple[str, ...], own: bool = False) -> tuple["Run | None", 
 
 
 def _digits() -> tuple[str, str]:
-    """A digit, and the next one, which it may be taken for."""
+    """A digit, and another one, which it may be taken for."""
     name = _picture(DIGITS)
     return name, DIGITS[(DIGITS.index(name) + 2) % 3]
 
@@ -200,20 +200,18 @@ def _picture(choice: tuple[str, ...]) -> str:
 def _about(run: "Run | None", kind: str, own: str = "eight layers stretch one direction by 1.2 each") -> str:
     if run is None:
         return f"The network is made up: {own}, then the nearer of two digits is the answer."
-    data = ui.data_name(run)
-    notes = run.config["data"].get("notes")
-    extra = f" {ui.literal(str(notes[0]))}" if isinstance(notes, list) and notes else ""
-    return f"{ui.literal(run.name)} is {kind}, trained on {ui.literal(data)}.{extra}"
+    extra = "".join(f" {ui.literal(note)}" for note in run.notes[:1])
+    return f"{ui.literal(run.name)} is {kind}, trained on {ui.literal(run.data_name)}.{extra}"
 
 
 def _shown(case: "Case", run: "Run | None", name: str, other: str, call: str, about: str, built: bool = True) -> Shown:
-    from lipviz import falsehoods_words, pictures
+    from lipviz import falsehoods_words
 
     shape = tuple(run.spec.input_shape) if run else SMALL
     built = built and run is None
     code = falsehoods_words.code(call, ui.shown_path(run) if run else None, name, other, shape, built)
     if run:
-        first, second = (pictures.class_name(run, label) for label in (case.label, case.found.label))
+        first, second = (run.class_name(label) for label in (case.label, case.found.label))
     else:
         digits = name[-1], other[-1]
         first, second = digits[case.label], digits[case.found.label]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from lipviz import ui_batch
-from lipviz.ui import all_runs, certifier, data_name, literal, preferred
+from lipviz.ui import all_runs, certifier, literal, preferred
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,9 +152,9 @@ def side_by_side(found: Sequence["Run"]) -> list[str]:
 
     The constrained one is the best of the zoo where it is there.
     """
-    names = sorted({data_name(run) for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
+    names = sorted({run.data_name for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
     for name in names:
-        first = {run.spec.layer: run.name for run in reversed(found) if data_name(run) == name}
+        first = {run.spec.layer: run.name for run in reversed(found) if run.data_name == name}
         best = [run.name for run in found if run.name == f"{name}-best"]
         held = [first[layer] for layer in ("sll", "cayley", "aol", *first) if layer in first and layer != "plain"]
         if held and "plain" in first:
@@ -265,9 +265,7 @@ def _numbers(answer: "Answer") -> str:
 
 def strip(answer: "Answer", walk: "Walk", step: int) -> None:
     """The picture, the changed one and their difference, side by side."""
-    from lipviz.pictures import class_name
-
-    compare(answer, walk.pixels[step], f"{walk.size[step]:.3f}", class_name(answer.run, int(walk.label[step])))
+    compare(answer, walk.pixels[step], f"{walk.size[step]:.3f}", answer.run.class_name(int(walk.label[step])))
 
 
 def compare(
@@ -298,13 +296,13 @@ def noise(answer: "Answer", size: float) -> "tuple[NDArray, str]":
 def _noise(folder: str, margin: float, pixels: "NDArray", size: float) -> "tuple[NDArray, str]":
     import torch
 
-    from lipviz.pictures import class_name, equal_noise
+    from lipviz.pictures import equal_noise
     from lipviz.runs import load
 
     run = load(folder)
     changed = equal_noise(pixels / 255, size)
     with torch.no_grad():
-        return changed, class_name(run, int(certifier(run).frozen(torch.tensor(changed)[None]).argmax()))
+        return changed, run.class_name(int(certifier(run).frozen(torch.tensor(changed)[None]).argmax()))
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:

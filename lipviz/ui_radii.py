@@ -47,7 +47,7 @@ def controls(found: Sequence["Run"]) -> tuple[list["Run"], str, int]:
         data = st.pills("Data", names, default=names[0], required=True, key="cr_data", width="content", **BOUND)
         k = st.number_input("eps, in 1/255", 0, REACH, 36, key="cr_eps", width=130, **BOUND)
         place = st.container(width=190)
-        same = [run for run in found if ui.data_name(run) == (data or names[0])]
+        same = [run for run in found if run.data_name == (data or names[0])]
         with st.container(key="cr_wide"):
             st.html(f"<style>{WIDE}, div:has(> {WIDE}) {{ min-width: min(100%, 22rem) }}</style>")
             chosen = ui.pick_runs(same, f"cr_runs_{data}", default(same)) or example(same)
@@ -57,7 +57,7 @@ def controls(found: Sequence["Run"]) -> tuple[list["Run"], str, int]:
 
 def data_names(found: Sequence["Run"]) -> list[str]:
     """The data sets of the runs: pictures before points, CIFAR-10 first."""
-    shapes = {ui.data_name(run): len(run.spec.input_shape) for run in found}
+    shapes = {run.data_name: len(run.spec.input_shape) for run in found}
     return sorted(shapes, key=lambda name: (-shapes[name], name != "cifar10", name))
 
 
@@ -227,8 +227,7 @@ def marks(run: "Run") -> list[int]:
 
 def constant(run: "Run") -> float | None:
     """The proved bound of the whole network that run.json holds."""
-    results = run.config.get("results")
-    bound = results.get("bound") if isinstance(results, dict) else None
+    bound = run.results.get("bound")
     if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < float("inf"):
         return None
     return float(bound)
@@ -289,5 +288,4 @@ def csv(shown: Sequence[Shown]) -> str:
 
 def notes(chosen: Sequence["Run"]) -> list[str]:
     """What is to be known about the data, each sentence once."""
-    found = [run.config["data"].get("notes") for run in chosen]
-    return list(dict.fromkeys(str(note) for entry in found if isinstance(entry, list) for note in entry))
+    return list(dict.fromkeys(note for run in chosen for note in run.notes))

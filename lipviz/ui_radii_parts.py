@@ -99,14 +99,13 @@ def _uri(folder: str, origin: str, index: int, _images: "Gallery") -> str:
 def listed(item: Shown, rows: "NDArray") -> list[dict[str, Any]]:
     """Index in the test set, class, answer and radius of these answers; radii rounded down."""
     from lipviz.digits import rounded_down
-    from lipviz.pictures import class_name
 
     found = item.found
     return [
         {
             "input": int(found.index[i]),
-            "class": class_name(item.run, int(found.label[i])),
-            "answer": class_name(item.run, int(found.prediction[i])),
+            "class": item.run.class_name(int(found.label[i])),
+            "answer": item.run.class_name(int(found.prediction[i])),
             "radius": rounded_down(float(found.radius[i]), 5),
         }
         for i in rows

@@ -80,12 +80,9 @@ def buttons(run: "Run", root: Path) -> None:
 
 def code(run: "Run") -> str:
     """The lines that train a run like this one."""
-    from lipviz import snippets
+    from lipviz import jobs, snippets
 
-    recipe = run.config["recipe"]
-    numbers = [recipe.get(name) if isinstance(recipe, dict) else None for name in ("epochs", "seed")]
-    epochs, seed = (number if isinstance(number, int) else 0 for number in numbers)
-    return snippets.train(ui.data_name(run), run.spec.layer, run.spec.width, epochs, seed)
+    return snippets.train(run.data_name, run.spec.layer, run.spec.width, jobs.total_epochs(run), run.seed)
 
 
 def metrics(run: "Run") -> bytes:
@@ -104,8 +101,8 @@ def curve(run: "Run", name: str) -> None:
             st.caption("No evaluation of this run is kept (metrics.csv): its curves cannot be drawn.")
         return
     ui.numbers(jobs_words.facts(run))
-    for note in run.config["data"].get("notes") or []:
-        st.caption(ui.literal(str(note)))
+    for note in run.notes:
+        st.caption(ui.literal(note))
     columns = {key: column for key, column in run.metrics.items() if key != "seconds"}
     figure = training([{"name": run.name, "row": run.spec.layer, **columns}], dark=ui.dark())
     # a click in the legend hides one curve; another run is another picture, and a zoom into the last one is over

@@ -173,7 +173,6 @@ def size_of(size: float) -> str:
 def report(answers: Sequence["Answer"]) -> None:
     """Every point below a line, in full, with its data: a mistake here or rounding, and in no case hidden."""
     from lipviz.digits import rounded_down
-    from lipviz.pictures import class_name
 
     for number, answer in enumerate(answers):
         points = (*walked(answer).below, *kept(answer).below)
@@ -184,7 +183,7 @@ def report(answers: Sequence["Answer"]) -> None:
             f"{literal(answer.run.name)}.** The proof says that this cannot be. {BUG}, with the data below."
         )
         for point in points:
-            label = class_name(answer.run, point.label)
+            label = answer.run.class_name(point.label)
             st.markdown(
                 f"Size {point.size!r}, margin {point.margin!r}, answer {literal(label)}; certified radius "
                 f"{answer.radius!r}, margin of the unchanged picture {answer.margin!r}, answer {literal(answer.label)}."

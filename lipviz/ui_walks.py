@@ -50,7 +50,6 @@ def verdicts(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) ->
 def verdict(answer: "Answer", walk: "Walk", step: int) -> tuple[str, str, str, str]:
     """Icon, colour, badge and sentence for one network."""
     from lipviz.digits import rounded_down
-    from lipviz.pictures import class_name
 
     size, first = float(walk.size[step]), literal(answer.label)
     name, radius = literal(answer.run.name), f"the certified radius {rounded_down(answer.radius)}"
@@ -62,7 +61,7 @@ def verdict(answer: "Answer", walk: "Walk", step: int) -> tuple[str, str, str, s
             return ":material/verified:", "green", "Certified", words
         words = f"{name} still says **{first}**; {size:.3f} is outside {radius}, so this is not proven."
         return ":material/help:", "orange", "Holds, not proven", words
-    now = literal(class_name(answer.run, int(walk.label[step])))
+    now = literal(answer.run.class_name(int(walk.label[step])))
     if size < answer.radius:
         words = f"{name} says **{now}** instead of {first} inside {radius}. {BUG}."
         return ":material/bug_report:", "red", "Must not be", words
@@ -72,8 +71,6 @@ def verdict(answer: "Answer", walk: "Walk", step: int) -> tuple[str, str, str, s
 
 def pictures(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
     """The picture unchanged, changed, their difference, noise of the same size; on request the smallest break."""
-    from lipviz.pictures import class_name
-
     point, after, size = best(answer), walk.pixels[step], float(walk.size[step])
     label = int(walk.label[step])
     place = st.container()
@@ -84,13 +81,12 @@ def pictures(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
     noise = ui_pictures.noise(answer, size) if size > 0 and (broken or way == "nearest class") else None
     shown = f"{size:.3f}" if size >= 0.01 else size_of(size)
     with place:
-        ui_pictures.compare(answer, after, shown, class_name(answer.run, label), noise)
+        ui_pictures.compare(answer, after, shown, answer.run.class_name(label), noise)
 
 
 def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> list[dict[str, Any]]:
     """A row for each network: what it answers to its own changed picture, and whether that was proven."""
     from lipviz.digits import rounded_down
-    from lipviz.pictures import class_name
 
     rows = []
     for answer, walk in zip(answers, walks, strict=True):
@@ -101,7 +97,7 @@ def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> 
             (True, False): "other answer, outside the proof",
             (True, True): "other answer inside the radius: please report this as a bug",
         }[bool(changed), bool(inside)]
-        row: dict[str, Any] = {"network": answer.run.name, "answer now": class_name(answer.run, int(walk.label[step]))}
+        row: dict[str, Any] = {"network": answer.run.name, "answer now": answer.run.class_name(int(walk.label[step]))}
         row |= {"what it means": meaning, "size after clipping": float(f"{walk.size[step]:.3f}")}
         rows.append(row | {"certified radius": rounded_down(answer.radius)})
     return rows
@@ -109,8 +105,6 @@ def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> 
 
 def csv(answers: Sequence["Answer"], walks: Sequence["Walk"]) -> str:
     """Size, margin and answer of every step of every network's walk, then the best points of all attempts."""
-    from lipviz.pictures import class_name
-
     lines = ["network,certified_radius,found_by,size,margin,answer"]
 
     def add(answer: "Answer", by: str, size: float, margin: float, name: str) -> None:
@@ -119,11 +113,11 @@ def csv(answers: Sequence["Answer"], walks: Sequence["Walk"]) -> str:
 
     for answer, walk in zip(answers, walks, strict=True):
         for size, margin, label in zip(walk.size, walk.margin, walk.label, strict=True):
-            add(answer, "walk", size, margin, class_name(answer.run, int(label)))
+            add(answer, "walk", size, margin, answer.run.class_name(int(label)))
         for number, (size, margin) in enumerate(zip(kept(answer).size, kept(answer).margin, strict=True)):
             add(answer, f"attempt {number}", size, margin, "")
         if point := best(answer):
-            add(answer, "smallest break", point.size, point.margin, class_name(answer.run, point.label))
+            add(answer, "smallest break", point.size, point.margin, answer.run.class_name(point.label))
     return "\n".join([*lines, ""])
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from lipviz import autoattack, standings
+from lipviz import autoattack
 from lipviz.attacks import tested
 from lipviz.certify import Certifier
 from lipviz.data import evenly
-from lipviz.runs import MARKS, Certificates, Run, RunError
+from lipviz.runs import MARKS, Certificates, Run, RunError, table
 
 EXACT = 2e-6  # relative: certificates.csv keeps seven digits, rounded down; another machine sums in another order
 ABOVE = 1e-8  # relative, of what would promise more: older runs kept nine digits, rounded to the nearest
@@ -60,7 +60,7 @@ def verify(
 
 
 def _bound(run: Run, certifier: Certifier) -> Finding:
-    said, now = run.config.get("results", {}).get("bound"), certifier.bound.value
+    said, now = run.results.get("bound"), certifier.bound.value
     if not isinstance(said, int | float):
         return Finding(False, "run.json holds no Lipschitz bound.")
     agrees = now * (1 - ABOVE) <= said <= now * (1 + EXACT)  # a smaller bound promises more
@@ -70,12 +70,8 @@ def _bound(run: Run, certifier: Certifier) -> Finding:
 
 def _shares(run: Run, rows: Certificates) -> Finding:
     """run.json against certificates.csv."""
-    results = run.config.get("results", {})
-    said = [
-        results.get("test_images"),
-        results.get("accuracy"),
-        *(results.get("certified", {}).get(str(k)) for k in MARKS),
-    ]
+    results, certified = run.results, table(run.results.get("certified"))
+    said = [results.get("test_images"), results.get("accuracy"), *(certified.get(str(k)) for k in MARKS)]
     now = [len(rows.radius), rows.accuracy(), *(rows.accuracy(k / 255) for k in MARKS)]
     names = ["the number of test inputs", "the clean accuracy", *(f"the certified accuracy at {k}/255" for k in MARKS)]
     wrong = [
@@ -121,14 +117,12 @@ def _close(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"]) -> np.nda
 def _attacked(run: Run, rows: Certificates) -> Iterator[Finding]:
     """attacks.npz and autoattack.json, where they are, against the radii."""
     try:
-        found = standings.attacks(run)
-        if found:
-            broken, attacked = int(found["broken"] or 0), int(found["attacked"] or 0)
-            said = f"Of {attacked:,} smallest changes in attacks.npz {broken or 'none'} ended inside a certified radius"
+        kept = run.attacks
+        if kept:
+            n, broken = len(kept.index), kept.broken
+            said = f"Of {n:,} smallest changes in attacks.npz {broken or 'none'} ended inside a certified radius"
             yield Finding(not broken, f"{said}{', which is a bug' if broken else ''}.")
-            with np.load(run.folder / "attacks.npz") as stored:
-                same = np.allclose(stored["radius"], rows.radius[stored["index"]], rtol=EXACT, atol=FLOAT32)
-            if not same:
+            if not np.allclose(kept.radius, rows.radius[kept.index], rtol=EXACT, atol=FLOAT32):
                 yield Finding(False, "attacks.npz was made with other radii than certificates.csv has: attack again.")
         outcome = autoattack.read(run)
         if outcome:

@@ -8,7 +8,6 @@ GPU. How many epochs fit is measured before a run begins. `[[... .best]]` are mo
 """
 
 import os
-import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ from lipviz.compiled import Choice
 from lipviz.layers import LAYERS
 from lipviz.networks import Spec
 from lipviz.recipes import Recipe, channel_means
-from lipviz.train import Trainer, recipe_of
+from lipviz.train import NOWHERE, Trainer, recipe_of
 
 WARM_UP, TIMED = 3, 12  # steps before and behind the time of one
 
@@ -41,7 +40,8 @@ PART = ({"seconds", "spec", "recipe"}, {"lr", "best"})
 BEST = ({"layer", "seconds"}, {"name", "spec", "recipe"})
 # what a file may set; the rest follows from the row, the data and --seeds
 SPEC: tuple[set[str], set[str]] = (set(), {f.name for f in fields(Spec)} - {"layer", "kind", "input_shape", "classes"})
-RECIPE: tuple[set[str], set[str]] = (set(), {f.name for f in fields(Recipe)} - {"seed"})
+RECIPE: tuple[set[str], set[str]] = (set(), {f.name for f in fields(Recipe)} - {"seed", "epochs"})
+TRIED = RECIPE[1] | {"epochs"}  # what a try may set: the budget of its own, or so many epochs
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class Entry:
     spec: Mapping[str, Any]
     recipe: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        lists = {name: tuple(value) for name, value in self.spec.items() if isinstance(value, list)}
+        object.__setattr__(self, "spec", {**self.spec, **lists})  # as a Spec keeps them
 
     def network(self, data: datasets.Data) -> Spec:
         """The Spec for the data."""
@@ -142,20 +146,24 @@ def fitting(
     Seconds of one core on a CPU, which other work on the machine leaves alone, and of the clock on a GPU. The steps are
     compiled where that was faster, which is returned too; compiling is not part of the seconds.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(Path(folder), spec, recipe, data, device, budget=seconds, compile=compile)
+    trainer = Trainer(NOWHERE, spec, recipe, data, device, budget=seconds, compile=compile)
     choice = trainer.prepare()
-    clock = time.perf_counter if trainer.device.type == "cuda" else time.process_time
     index = torch.arange(recipe.batch, device=trainer.device) % len(trainer.x)
-    for step in range(WARM_UP + TIMED):
-        if step == WARM_UP:
-            if trainer.device.type == "cuda":
-                torch.cuda.synchronize()
-            started = clock()
-        trainer.step(*trainer.batch(index), recipe.lr)
-    if trainer.device.type == "cuda":
+
+    def now() -> float:
+        if trainer.device.type != "cuda":
+            return time.process_time()
         torch.cuda.synchronize()
-    return max(1, int(seconds / ((clock() - started) / TIMED * trainer.steps))), choice
+        return time.perf_counter()
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            trainer.step(*trainer.batch(index), recipe.lr)
+
+    steps(WARM_UP)
+    started = now()
+    steps(TIMED)
+    return max(1, int(seconds / ((now() - started) / TIMED * trainer.steps))), choice
 
 
 def train(
@@ -228,11 +236,11 @@ def changed(entry: Entry, changes: Sequence[str], seconds: float | None = None) 
     spec, recipe = dict(entry.spec), dict(entry.recipe)
     for change in changes:
         name, _, value = change.partition("=")
-        parts = [part for part, (_, names) in ((spec, SPEC), (recipe, RECIPE)) if name in names]
+        parts = [part for part, names in ((spec, SPEC[1]), (recipe, TRIED)) if name in names]
         try:
             parts[0][name] = tomllib.loads(f"value = {value}")["value"]
         except (IndexError, tomllib.TOMLDecodeError):
-            names = ", ".join(sorted(SPEC[1] | RECIPE[1]))
+            names = ", ".join(sorted(SPEC[1] | TRIED))
             raise ValueError(f"expected NAME=VALUE such as lr=0.003, with one of {names}, got {change!r}") from None
     return replace(entry, spec=spec, recipe=recipe, seconds=seconds or entry.seconds)
 
@@ -250,8 +258,8 @@ def attempt(
     if epochs is None:
         epochs, choice = fitting(spec, recipe, loaded, entry.seconds, device, compile)
     recipe = replace(recipe, epochs=epochs)
-    with tempfile.TemporaryDirectory() as folder, tqdm(disable=True) as bar:
-        trainer = Trainer(Path(folder), spec, recipe, loaded, device, compile=compile, choice=choice)
+    with tqdm(disable=True) as bar:
+        trainer = Trainer(NOWHERE, spec, recipe, loaded, device, compile=compile, choice=choice)
         trainer.prepare()
         worked, started = time.process_time(), time.perf_counter()
         while trainer.epoch < epochs:

@@ -9,7 +9,7 @@ import torch
 from shipped import CHECKPOINTS, GROUPED, NAMES, certifier, run_and_images
 
 from lipviz import runs
-from lipviz.attacks import ELSEWHERE, Protocol, Search, _ddn, _fmn, attack, attack_run
+from lipviz.attacks import ELSEWHERE, Protocol, Search, _ddn, _fmn, attack, attack_run, report
 from lipviz.certify import Certifier
 from lipviz.cli import main
 
@@ -19,9 +19,9 @@ from lipviz.cli import main
 def test_nothing_is_found_inside_a_certified_radius(name, image_data):
     """A sample; `lipviz attack` is the whole of it."""
     _, images, *_ = run_and_images(name, image_data, 4)
-    report = attack(certifier(name), images)
-    assert report.broken == 0
-    assert np.isfinite(report.smallest).mean() > 0.9, "attacks that find nothing prove nothing"
+    found = attack(certifier(name), images)
+    assert found.broken == 0
+    assert np.isfinite(found.smallest).mean() > 0.9, "attacks that find nothing prove nothing"
 
 
 @pytest.mark.slow
@@ -46,12 +46,12 @@ def test_a_certificate_that_is_too_large_is_broken(tiny_run):
 
 
 def test_the_command_keeps_what_it_found(tiny_run):
-    report = attack_run(tiny_run, "digits", images=5, protocol=Protocol(steps=10, restarts=1))
+    found = attack_run(tiny_run, "digits", images=5, protocol=Protocol(steps=10, restarts=1))
     with np.load(tiny_run.folder / "attacks.npz") as stored:
-        assert set(stored) == {"index", "radius", "steps", "restarts", "seed", *report.distance}
-        assert {"DDN", "DeepFool", "FMN", "Carlini-Wagner", ELSEWHERE} == set(report.distance)
-        assert np.array_equal(stored["DDN"], report.distance["DDN"]) and len(stored["index"]) == 5
-    assert "0 inside a certified radius" in report.text()
+        assert set(stored) == {"index", "radius", "steps", "restarts", "seed", *found.distance}
+        assert {"DDN", "DeepFool", "FMN", "Carlini-Wagner", ELSEWHERE} == set(found.distance)
+        assert np.array_equal(stored["DDN"], found.distance["DDN"]) and len(stored["index"]) == 5
+    assert "0 inside a certified radius" in report(found)
 
 
 def test_restarts_depend_on_the_seed_only_and_help(tiny_run):
@@ -111,9 +111,9 @@ def test_the_attacks_that_ship_stay_outside_the_radii(name):
 
 def test_the_command_attacks_as_many_images_as_before(tiny_run, monkeypatch):
     """A folder never loses evidence to a command without options."""
-    report = attack_run(tiny_run, "digits", images=5, protocol=Protocol(steps=2, restarts=0))
+    found = attack_run(tiny_run, "digits", images=5, protocol=Protocol(steps=2, restarts=0))
     asked = []
-    monkeypatch.setattr(sys.modules["lipviz.attacks"], "attack_run", lambda *given: asked.append(given[2]) or report)
+    monkeypatch.setattr(sys.modules["lipviz.attacks"], "attack_run", lambda *given: asked.append(given[2]) or found)
     command = ["attack", str(tiny_run.folder), "--data", "digits"]
     assert main(command) == main([*command, "--images", "3"]) == 0
     monkeypatch.setattr(runs.Run, "attacks", None)

@@ -222,7 +222,12 @@ def test_upload_is_kept_once_and_leaves_with_its_run(root):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"PICTURES": 3}, "too large"), ({"UNPACKED": 10}, "too large"), ({"UPLOADS": 10}, "fill"), ({}, "not a zip")],
+    [
+        ({"PICTURES": 3}, "holds more than 3 files"),
+        ({"UNPACKED": 10}, "once unpacked: pack fewer"),
+        ({"UPLOADS": 10}, "fill"),
+        ({}, "not a zip"),
+    ],
 )
 def test_uploads_have_limits(root, monkeypatch, change, words):
     for name, value in change.items():

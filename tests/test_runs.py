@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from shipped import CHECKPOINTS, GROUPED, NAMES, ROWS, certifier, run_and_images, shipped
 
 from lipviz import runs
+from lipviz.cli import main
 from lipviz.recipes import Recipe
 from lipviz.train import recipe_of
 from lipviz.verify import recomputed, verify
@@ -155,3 +156,15 @@ def test_rows_differ_in_the_layer_the_learning_rate_and_the_epochs_that_fit_the_
 def test_what_ships_is_small():
     sizes = [p.stat().st_size for p in CHECKPOINTS.rglob("*") if p.is_file()]
     assert sum(sizes) < 40 * 2**20 and not list(CHECKPOINTS.rglob("resume*"))
+
+
+@pytest.mark.parametrize("part", ["results", "recipe"])
+def test_a_part_of_run_json_that_is_no_table_ends_in_words(copy, part, capsys):
+    config = json.loads((copy / "run.json").read_text())
+    config[part] = ["x"]
+    config["data"]["notes"] = "one sentence"
+    (copy / "run.json").write_text(json.dumps(config))
+    run = runs.load(copy)
+    assert getattr(run, part) == {} and run.notes == () and run.seed == 0
+    assert main(["runs", str(copy.parent)]) == 0 and run.name in capsys.readouterr().out
+    assert main(["verify", str(copy)]) == (1 if part == "results" else 0)

@@ -76,6 +76,7 @@ def test_the_file_is_read_in_its_order(place):
         ("spec = {", "spec = { widht = 3,", r"\[tiny.cpu.spec\] has the key 'widht', expected .*width"),
         ("recipe = {", "recipe = { bach = 3,", r"\[tiny.cpu.recipe\] has the key 'bach', expected .*batch"),
         ("recipe = {", "recipe = { seed = 3,", "has the key 'seed'"),
+        ("recipe = {", "recipe = { epochs = 3,", "has the key 'epochs'"),
         ('"aol", "cayley"', '"aol", "caley"', "no layer is called 'caley', expected one of .*cayley"),
         ("{ aol =", "{ bro =", "names 'bro'"),
         ("[[tiny.cpu.best]]", "[tiny.cpu.best]", r"expected tables \[\[tiny.cpu.best\]\], got a single one"),
@@ -272,3 +273,12 @@ def test_the_runs_that_ship_are_those_of_their_file():
     assert {entry.name for entry in entries} == set(NAMES) == {run.name for run in runs.find(CHECKPOINTS)}
     for entry in entries:
         assert zoo.train(entry, "nowhere", CHECKPOINTS).name == entry.name
+
+
+def test_a_mean_of_the_file_is_that_of_its_run(place):
+    """TOML has lists where a Spec keeps tuples, and the second call compares them."""
+    path = place / "zoo.toml"
+    path.write_text(FILE.replace("spec = { width = 12,", "spec = { mean = [0.4, 0.4, 0.5], width = 12,"))
+    first = zoo.train(entry(place, "tiny-aol"), place / "data", place / "out")
+    assert first.spec.mean == (0.4, 0.4, 0.5)
+    assert zoo.train(entry(place, "tiny-aol"), place / "data", place / "out").config == first.config
