@@ -16,6 +16,7 @@ from lipviz.certify import Certifier
 from lipviz.digits import rounded_down
 from lipviz.images import ImageError, Picture, fit, open_picture
 from lipviz.runs import Run
+from lipviz.tables import counted
 
 MOST = 5000  # pictures at once
 PORTION = 32  # certified between two steps of the progress line
@@ -144,11 +145,20 @@ def certify(run: Run, certifier: Certifier, files: Sequence[File]) -> tuple[list
     return [Row(name, run.name, run.class_name(k), m, r, notes) for (name, notes), k, m, r in numbers], faults
 
 
+def brief(name: str, most: int = 24) -> str:
+    """A file name short enough for a phone: its beginning and its end.
+
+    >>> brief("cat.png"), brief("holiday/a very long name of a picture.jpeg")
+    ('cat.png', 'holiday/a v…picture.jpeg')
+    """
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+
+
 def shown(rows: Sequence[Row], k: int = SIZE) -> list[dict[str, Any]]:
     """The rows of a table, rounded so that no radius claims more than is proven; k/255 is the size asked for."""
     return [
         {
-            "file": row.file,
+            "file": brief(row.file),
             "network": row.network,
             "answer": row.answer,
             "margin": float(f"{row.margin:.3g}"),
@@ -170,7 +180,7 @@ def summary(rows: Sequence[Row], faults: Sequence[Fault], k: int = SIZE) -> list
         sentences.append(
             f"{network} certifies {sum(row.certified(k) for row in own):,} of {len(own):,} pictures at {k}/255 "
             f"(l2, pixels in [0, 1]); the median radius is {middle}, and the answer given most often is {often} "
-            f"({times:,} times)."
+            f"({counted(times, 'time')})."
         )
     if faults:
         are = "is" if len(faults) == 1 else "are"

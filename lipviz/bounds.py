@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 
 from lipviz import isometries
 from lipviz.forms import FrozenResidual
@@ -62,7 +63,8 @@ def bound(model: nn.Module, input_shape: tuple[int, ...]) -> Bound:
 def freeze64(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     """`explicit(model)` in float64 on the CPU, from a copy; raises ValueError on weights that are not finite."""
     for module in model.modules():
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        hooks = module._forward_hooks or module._forward_pre_hooks or _global_forward_hooks or _global_forward_pre_hooks
+        if hooks or "forward" in vars(module):
             raise ValueError(
                 f"{type(module).__name__} has a forward hook or a forward of its own: no bound covers that"
             )
@@ -82,7 +84,7 @@ def freeze64(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
 def bound_frozen(frozen: nn.Module, input_shape: tuple[int, ...], prefix: str = "") -> Bound:
     """`bound` of a model that is explicit and in float64 already; its layers are named from `prefix` on."""
     layers = []
-    x = torch.zeros(1, *input_shape, dtype=torch.float64)
+    x = torch.zeros(TRACED, *input_shape, dtype=torch.float64)
     for name, module in leaves(frozen, prefix):
         shape = tuple(x.shape[1:])
         if isinstance(module, ResidualAverage) and type(module) is ResidualAverage:
@@ -92,6 +94,10 @@ def bound_frozen(frozen: nn.Module, input_shape: tuple[int, ...], prefix: str = 
             layers.append(LayerBound(name, *bound_layer(module, shape)))
         with torch.no_grad():
             y = module(x)
+        mixes = type(module) in (nn.Flatten, nn.Unflatten) and _first(module) % x.ndim == 0
+        if mixes or len(y) != TRACED:
+            kind = type(module).__name__
+            raise ValueError(f"{kind} mixes the inputs of a batch, a certificate is about one: keep the first axis")
         if type(module) in KEEPS_SHAPE and y.shape != x.shape:
             raise ValueError(
                 f"{type(module).__name__} changed the shape {shape} to {tuple(y.shape[1:])}: a parameter or attribute "
@@ -99,6 +105,11 @@ def bound_frozen(frozen: nn.Module, input_shape: tuple[int, ...], prefix: str = 
             )
         x = y
     return Bound(product([layer.value for layer in layers]), tuple(layers))
+
+
+def _first(module: nn.Module) -> int:
+    """The first axis that a Flatten or an Unflatten changes."""
+    return int(module.start_dim if isinstance(module, nn.Flatten) else module.dim)  # type: ignore[arg-type]
 
 
 def product(values: Sequence[float]) -> float:
@@ -146,14 +157,14 @@ def bound_layer(module: nn.Module, shape: tuple[int, ...], enough: float = 0.0) 
         return norm_bound(module.weight.double()), "cholesky"
     if type(module) in (nn.Conv2d, Padded, PaddedTranspose):
         return conv_bound(module, shape, enough)
-    if isinstance(module, CircularConv):
+    if type(module) is CircularConv:
         height, width = module.weight.shape[-2:]
         return symbol_bound(module.weight, (height, width), 1.0), "cholesky at every frequency"
-    if isinstance(module, FrozenResidual):
+    if type(module) is FrozenResidual:
         return _residual_bound(module, shape)
-    if isinstance(module, FrozenSeries):
+    if type(module) is FrozenSeries:
         return _series_bound(module, shape)
-    if isinstance(module, FrozenSandwich):
+    if type(module) is FrozenSandwich:
         return _sandwich_bound(module)
     if type(module) is ResidualAverage:
         (layer,) = bound_frozen(module, shape).layers
@@ -313,6 +324,7 @@ CONSTANTS: dict[type[nn.Module], Callable[..., float]] = {
     nn.MaxPool2d: _max_pool,
 }
 
+TRACED = 3  # inputs that are sent through to see the shapes
 KEEPS_SHAPE = (
     *(isometries.MaxMin, isometries.GroupSort, isometries.Abs, isometries.HouseholderActivation),
     *(isometries.NActivation, isometries.Center, isometries.LayerCenter, FrozenResidual, ResidualAverage),

@@ -82,6 +82,9 @@ class Certifier:
 
     def __init__(self, model: nn.Module, input_shape: tuple[int, ...]) -> None:
         self.input_shape = tuple(input_shape)
+        self.weights_sha256 = str(
+            getattr(model, "weights_sha256", "")
+        )  # of the file they were read from, by `Run.model`
         self.frozen = freeze64(model, self.input_shape)
         self.bound: Bound = bound_frozen(self.frozen, self.input_shape)
         self.steps = steps(self.frozen, self.bound.layers)
@@ -125,12 +128,16 @@ class Certifier:
 
 
 def in_unit(images: Shaped[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """float64 on the CPU: pixels from 0 to 255 as x / 255, floats as they are.
+    """float64 on the CPU: pixels from 0 to 255 as x / 255, floats as they are; ValueError on other integers.
 
     >>> in_unit(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist(), in_unit(torch.tensor([0.5])).tolist()
     ([0.0, 0.2, 1.0], [0.5])
     """
-    return images.cpu().double() / 255 if images.dtype == torch.uint8 else images.cpu().double()
+    if images.dtype == torch.uint8:
+        return images.cpu().double() / 255
+    if not images.is_floating_point():  # their unit would be a guess
+        raise ValueError(f"images must be uint8 from 0 to 255, or floats in the network's unit, got {images.dtype}")
+    return images.cpu().double()
 
 
 def certify(model: nn.Module, images: Tensor) -> Certificate:
@@ -300,7 +307,8 @@ def _hidden_bias(inner: nn.Module, x: Tensor) -> float:
     layer = inner.conv if isinstance(inner, Padded | PaddedTranspose) else inner
     if not isinstance(layer.bias, Tensor):
         return 0.0
-    return float(_size(layer.bias.detach()[None])) * math.sqrt(x[0].numel() / x.shape[1]) * (1 + 1e-9)
+    width = x.shape[-1] if isinstance(layer, nn.Linear) else x.shape[1]
+    return float(_size(layer.bias.detach()[None])) * math.sqrt(x[0].numel() / width) * (1 + 1e-9)
 
 
 def _spread(vector: Tensor, y: Tensor) -> float:

@@ -27,7 +27,7 @@ on other machines, on the original pixels. They show where the field stands; the
 **The size eps.** At 0 every mark stands at its clean accuracy. Drag eps up and each falls: an answer is lost as soon as
 eps reaches its certified radius. Some fall faster than others: the best at 36/255 need not be the best at 255/255.
 
-A mark on the **Pareto line** is beaten by no other run in both numbers at once.
+A mark on the **Pareto front** is beaten by no other run in both numbers at once.
 
 **Maps.** Networks that answer to points of a plane can be seen whole: each map shows the answers of one run, and the
 probe stands at the same place in all of them. Its circle is the certified radius there: the same point, other proofs.
@@ -68,7 +68,8 @@ def notice(lines: Sequence["Standing"], k: int, of: int = 0) -> str:
         return f"No run here certifies anything at {k}/255. Move eps to the left until the first mark lifts."
     name, before, now = ui.literal(told[best].name), ranks(clean), ranks(certified)
     shifts = [before[i] - now[i] for i in range(len(told))]
-    most = max(range(len(told)), key=lambda i: abs(shifts[i]))
+    # a network without a certificate falls to nothing: that is no news of the order
+    most = max((i for i in range(len(told)) if certified[i] > 0), key=lambda i: abs(shifts[i]))
     leads = f"At {k}/255 {name} leads with {certified[best]:.1f} %."
     if shifts[most] == 0:
         return f"{leads} The order is that of clean accuracy: eps has changed no place yet."
@@ -77,6 +78,9 @@ def notice(lines: Sequence["Standing"], k: int, of: int = 0) -> str:
         f"{leads} Against the order of clean accuracy {ui.literal(told[most].name)} moved most: {way} from place "
         f"{before[most]:g} to {now[most]:g} of {len(told)}."
     )
+
+
+BESIDE = "results of papers on the same data set, under their own protocols"
 
 
 def numbers(lines: Sequence["Standing"], k: int, published: int, of: int) -> list[tuple[str, str, str]]:
@@ -94,7 +98,7 @@ def numbers(lines: Sequence["Standing"], k: int, published: int, of: int) -> lis
             str(of) if len(lines) == of else f"{len(lines)} shown of {of}",
             "runs of one protocol; several seeds count as one",
         ),
-        ("published, beside it", str(published), "results of papers on the same data set, under their own protocols"),
+        *([("published, beside it", str(published), BESIDE)] if published else []),
     ]
 
 

@@ -132,7 +132,7 @@ def search(
         t = torch.linspace(low, high, 33, dtype=torch.float64)[1:]
         k = int(_other(model, _between(start, z, t), label, sure).int().argmax())
         low, high = (float(t[k - 1]) if k else low), float(t[k])
-    return _found(model, x, _between(start, z, torch.tensor([high]).double())[0], label, steps)
+    return _found(model, x, _between(start, z, torch.tensor([high], dtype=torch.float64))[0], label, steps)
 
 
 def _lower(model: nn.Module, x: Tensor, z: Tensor, label: int, size: float) -> Tensor:

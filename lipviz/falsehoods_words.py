@@ -97,7 +97,7 @@ NAMES = tuple(KINDS)
 STATES: dict[str, tuple[str, str, Any]] = {
     "broken": ("Broken: another answer inside the claim", ":material/heart_broken:", "red"),
     "open": ("Not broken by this search, and not proven", ":material/help:", "orange"),
-    "true": ("True: the claim is no larger than what is proven", ":material/verified:", "green"),
+    "true": ("True: to six digits the claim is no larger than what is proven", ":material/verified:", "green"),
     "bug": ("Another answer inside the certified radius: a bug", ":material/bug_report:", "red"),
 }
 

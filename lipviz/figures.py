@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
+from lipviz.digits import rounded_down
 from lipviz.drawing import (
     DARK,
     INK,
@@ -120,7 +121,7 @@ def margin_line(
         if points is not None and len(np.asarray(points[0])):
             _points(fig, points, name, {"symbol": symbol, "color": colour, "size": width})
             end = max(end, float(np.max(points[0])))
-    rules(fig, [(radius, f"certified radius {radius:.3g}", "dash", palette[0])])
+    rules(fig, [(radius, f"certified radius {rounded_down(radius)}", "dash", palette[0])])
     if radius < end / 2:  # there is room on the right, and a small radius has none on the left
         fig.update_annotations(xanchor="left")
     if size is not None:  # named at the foot, where the radius is not named

@@ -6,10 +6,11 @@ then its width x height, and only then its pixels. `open_picture` has the limits
 
 import io
 import math
+import re
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -167,7 +168,9 @@ def _decode(raw: bytes, name: str) -> Picture:
     try:
         with Image.open(io.BytesIO(raw), formats=_FORMATS) as image:
             _check_header(image, raw, name)
-            return _picture(image, len(raw))
+            deep = _deep(image, raw)  # decoding may forget it
+            picture = _picture(image, len(raw))
+            return replace(picture, notes=(*picture.notes, *deep))
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -218,6 +221,19 @@ def _frame_notes(image: Image.Image, length: int) -> list[str]:
         return []
     count = getattr(image, "n_frames", 1) if length < _MANY_FRAMES else "many"
     return [f"First frame of {count}."]
+
+
+def _deep(image: Image.Image, raw: bytes) -> list[str]:
+    """A note where colours of more than 8 bits are decoded to 8: PNG says it in byte 24, TIFF and PPM have a field."""
+    bits = 8
+    if image.format == "PNG":
+        bits = raw[24]
+    elif image.format == "TIFF":
+        bits = max(np.ravel(image.tag_v2.get(258, 8)).tolist())  # type: ignore[attr-defined]
+    elif image.format == "PPM" and (found := re.match(rb"P[36]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s+(\d+)", raw)):
+        bits = 16 if int(found[1]) > 255 else 8
+    colours = image.mode not in ("L", "1", "F") and not image.mode.startswith("I")  # grey has a note of its own
+    return [f"Colours of {bits} bits reduced to 8."] if bits > 8 and colours else []
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, str]:

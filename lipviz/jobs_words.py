@@ -53,8 +53,12 @@ def facts(run: runs.Run) -> list[tuple[str, str, str]]:
         return []
     said = {
         "epoch": ("epoch", f"{{:.0f}} / {jobs.total_epochs(run)}".format, "of the last evaluation"),
-        "accuracy": ("clean", "{:.1%}".format, "accuracy on held-out data"),
-        "certified_36": ("certified", "{:.1%}".format, "correct with a radius above 36/255 (l2), held-out data"),
+        "accuracy": ("clean, held out", "{:.1%}".format, "accuracy on a part kept from the training set"),
+        "certified_36": (
+            "certified, held out",
+            "{:.1%}".format,
+            "right with a radius above 36/255 (l2), on that part",
+        ),
         "bound": (
             "bound",
             rounded_up,

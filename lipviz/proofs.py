@@ -23,15 +23,22 @@ from lipviz.runs import Run
 from lipviz.train import revision
 from lipviz.verify import ABOVE, EXACT, NEAR, TINY, Finding
 
+BESIDE = {"picture", "notes"}  # what the command line adds: about the file that the picture came from
+
 
 def proof(run: Run, certifier: Certifier, pixels: UInt8[np.ndarray, "c h w"]) -> dict[str, Any]:
     """The certificate of one picture, as it goes into a file of JSON.
 
     Args:
         run: of the network.
-        certifier: of the run's weights.
+        certifier: of `run.model`, which knows the hash of its file.
         pixels: what the network sees, 0 to 255.
+
+    Raises:
+        ValueError: the certifier is not of weights that were read from a file.
     """
+    if not certifier.weights_sha256:
+        raise ValueError("a certificate names the file of its weights: certify with Certifier(run.model, ...)")
     certificate = certifier(torch.tensor(pixels)[None])
     index = int(certificate.label[0])
     return {
@@ -46,7 +53,7 @@ def proof(run: Run, certifier: Certifier, pixels: UInt8[np.ndarray, "c h w"]) ->
         "error_of_logits": float(certificate.error[0]),
         "bound_of_body": certifier.body,
         "layers": [asdict(layer) for layer in certifier.bound.layers],
-        "weights_sha256": weights_hash(run),
+        "weights_sha256": certifier.weights_sha256,
         "pixels_sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
         "pixels": data_uri(pixels),
         "lipviz": revision(),
@@ -93,22 +100,37 @@ def check(said: Mapping[str, Any], run: Run, certifier: Certifier | None = None)
 
 def _check(said: Mapping[str, Any], run: Run, certifier: Certifier, pixels: np.ndarray) -> Iterator[Finding]:
     now = proof(run, certifier, pixels)
+    if strange := sorted(set(said) - set(now) - BESIDE):
+        yield Finding(False, f"It says {strange[0]!r}, which is no part of a certificate.")
+    unit = all(said[key] == now[key] for key in ("norm", "unit"))
+    words = f"the {now['norm']} norm and {now['unit']}"
+    yield Finding(unit, f"It speaks of {'' if unit else 'something else than '}{words}.")
     for key, what in (("weights_sha256", "weights"), ("pixels_sha256", "pixels")):
         same = said[key] == now[key]
         yield Finding(same, f"The {what} {'have' if same else 'do not have'} the hash that the certificate names.")
-    low = [name for name, a, b in _bounds(said["layers"], now["layers"]) if not b * (1 - ABOVE) <= a <= b * (1 + EXACT)]
-    named = [each["name"] for each in said["layers"]] == [each["name"] for each in now["layers"]]
-    holds = named and not low and math.isclose(said["bound_of_body"], now["bound_of_body"], rel_tol=EXACT)
+    pairs = [*_bounds(said["layers"], now["layers"]), ("body", said["bound_of_body"], now["bound_of_body"])]
+    low = [name for name, a, b in pairs if not b * (1 - ABOVE) <= a <= b * (1 + EXACT)]
+    named = _names(said["layers"]) == _names(now["layers"])
+    holds = named and not low
     which = f" but {', '.join(low)}" if low else ""
     text = f"The bounds of the {len(now['layers'])} layers{which} are those of the weights."
     yield Finding(holds, text if named else "The certificate is about other layers than the network has.")
     a, b = np.array(said["logits"], dtype=float), np.array(now["logits"])
     same = a.shape == b.shape and bool(np.allclose(a, b, rtol=EXACT, atol=TINY)) and said["index"] == now["index"]
     same = same and said["label"] == now["label"] and math.isclose(said["margin"], now["margin"], abs_tol=TINY)
+    same = same and said["error_of_logits"] >= now["error_of_logits"] * (1 - EXACT)
     yield Finding(same, f"The network answers {now['label']}{'' if same else ', with other logits or in other words'}.")
-    certified = 0 <= said["radius"] <= now["radius"] * (1 + ABOVE) + NEAR
-    words = "is certified" if certified else "is not certified"
-    yield Finding(certified, f"The radius {said['radius']} {words}; computed again it is {now['radius']}.")
+    radius = now["radius"]
+    agrees = 0 <= said["radius"] <= (radius * (1 + ABOVE) + NEAR if radius else 0.0)
+    words = "is certified" if agrees else "is not certified"
+    if agrees and said["radius"] > radius:  # another machine sums in another order
+        words = "agrees to eight digits with the one that is certified here"
+    yield Finding(agrees, f"The radius {said['radius']} {words}; computed again it is {radius}.")
+
+
+def _names(layers: Sequence[Mapping[str, Any]]) -> list[object]:
+    """Name and method of each layer and of those inside it."""
+    return [[each["name"], each["method"], _names(each["branch"])] for each in layers]
 
 
 def _bounds(said: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, float]]:
@@ -124,5 +146,7 @@ def _pixels(uri: str) -> UInt8[np.ndarray, "c h w"]:
     with Image.open(io.BytesIO(base64.b64decode(content)), formats=["PNG"]) as image:
         if max(image.size) > 4096:
             raise ValueError(f"its picture has {image.width} x {image.height} pixels, no network here takes that many")
+        if image.mode not in ("L", "RGB") or "transparency" in image.info:  # what a viewer shows must be what counts
+            raise ValueError(f"its picture is of mode {image.mode}, not 8 bits of grey or of red, green and blue")
         pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

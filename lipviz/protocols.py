@@ -60,7 +60,7 @@ class Protocol:
 
     def sentence(self) -> str:
         """What the runs of a group share."""
-        notes = f" ({self.notes})" if self.notes else ""
+        notes = f" ({self.notes.rstrip('.')})" if self.notes else ""
         return (
             f"Data: {self.data}{notes}, {self.test_images} test inputs. Norm: {self.unit}. Network: {self.network}. "
             f"Loss: offset cross-entropy with offset {self.offset}, temperature {self.temperature}"

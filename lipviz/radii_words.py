@@ -1,5 +1,6 @@
 """The words and the code of the page Certified radii."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -47,17 +48,35 @@ def _gap(one: "Shown", k: int) -> str:
 
 
 def _leaders(shown: Sequence["Shown"], k: int) -> str:
+    """Who leads among the runs of one protocol, the most of those shown; the others stand in no ranking with them."""
+    from lipviz.protocols import protocol
+
     if len(shown) < 2:
         return ""
-    best = max(shown, key=lambda item: item.curves.kept[k] / item.curves.n)
-    clean = max(shown, key=lambda item: item.curves.right / item.curves.n)
+    if not any(item.curves.kept[k] for item in shown):
+        return f"No answer of any run here is certified beyond {k}/255."
+    alike = defaultdict(list)
+    for item in shown:
+        alike[protocol(item.run)].append(item)
+    ranked = max(alike.values(), key=len)
+    apart = [literal(item.run.name) for same in alike.values() if same is not ranked for item in same]
+    said = _first(ranked, k, "Of the runs of one protocol " if apart else "") if len(ranked) > 1 else ""
+    if not apart:
+        return said
+    who = f"{', '.join(apart)} had" if ranked[1:] else "They had"
+    return f"{said} {who} another budget or protocol: curves to read, no ranking.".strip()
+
+
+def _first(ranked: Sequence["Shown"], k: int, of: str) -> str:
+    best = max(ranked, key=lambda item: item.curves.kept[k] / item.curves.n)
+    clean = max(ranked, key=lambda item: item.curves.right / item.curves.n)
     name, share = literal(best.run.name), f"{100 * (best.curves.kept[k] / best.curves.n):.1f} %"
     if not best.curves.kept[k]:
-        return f"No answer of any run here is certified beyond {k}/255."
+        return ""
     if best is clean:
-        return f"{name} leads in clean accuracy and at {k}/255, with {share}. Does it lead further out too?"
+        return f"{of}{name} leads in clean accuracy and at {k}/255, with {share}. Does it lead further out too?"
     right = f"{100 * (clean.curves.right / clean.curves.n):.1f} %"
-    return f"{literal(clean.run.name)} is right most often ({right}), but {name} keeps most at {k}/255, {share}."
+    return f"{of}{literal(clean.run.name)} is right most often ({right}), but {name} keeps most at {k}/255, {share}."
 
 
 def counted(one: "Shown", k: int, unit: str) -> str:

@@ -13,6 +13,7 @@ Every file is written beside its name and renamed, so a kill at any moment leave
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -119,7 +120,7 @@ class Run:
     def model(self) -> nn.Module:
         """The trained network in float32; raises RunError on weights that are missing, foreign or not finite."""
         path = self.folder / "weights.safetensors"
-        tensors = read_tensors(path)
+        tensors, digest = _parsed(path)
         model = build(self.spec)
         expected = model.state_dict()
         if missing := sorted(set(expected) - set(tensors)):
@@ -133,6 +134,8 @@ class Run:
             if not tensor.isfinite().all():
                 raise RunError(f"{path}: tensor {name!r} holds NaN or infinity, train the run again")
         model.load_state_dict(tensors)
+        # of these bytes, whatever the file holds later: certificates name it
+        model.weights_sha256 = digest  # type: ignore[assignment]
         return model.eval()
 
     @cached_property
@@ -303,13 +306,19 @@ def unreadable(*roots: str | Path) -> list[tuple[Path, str]]:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; raises RunError where it is missing, truncated or something else."""
+    return _parsed(path)[0]
+
+
+def _parsed(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors, and the SHA-256 of the file that held them."""
     from safetensors import SafetensorError
     from safetensors.torch import load as parse
 
     if not path.is_file():
         raise RunError(f"{path}: the file is missing")
     try:
-        return parse(path.read_bytes())
+        content = path.read_bytes()
+        return parse(content), hashlib.sha256(content).hexdigest()
     except (SafetensorError, ValueError, KeyError) as error:
         raise RunError(f"{path}: not a complete safetensors file ({error})") from None
 

@@ -38,6 +38,15 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def counted(n: int, what: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "run"), counted(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def fixed(value: float | None, digits: int) -> str:
     """A number with so many digits; "-" where there is none."""
     return "-" if value is None else f"{value:,.{digits}f}"

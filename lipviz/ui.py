@@ -60,7 +60,7 @@ def table(rows: Sequence[Mapping[str, Any]], name: str, chosen: Collection[str] 
     )
 
 
-_CELL = "padding: 0.25rem 0.75rem; text-align: left; border-bottom: 1px solid #80808060; white-space: nowrap"
+_CELL = "padding: 0.25rem 0.5rem; text-align: left; border-bottom: 1px solid #80808060; white-space: nowrap"
 
 
 _BUTTON = (

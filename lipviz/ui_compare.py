@@ -54,7 +54,7 @@ def controls(found: Sequence["Group"]) -> tuple["Group", list["Standing"], str, 
     known = [axis for axis in AXES if any(line.numbers.get(NAMES.get(axis, axis)) is not None for line in lines)]
     with middle:
         axis = st.segmented_control(
-            "Against", known or AXES[:1], default=AXES[0], required=True, key="co_axis", **BOUND
+            "Against", known or AXES[:1], default=AXES[0], required=True, key="co_axis", wrap=True, **BOUND
         )
     return group, lines, axis or AXES[0], 36 if k is None else k, shown
 
@@ -115,7 +115,7 @@ def picture(
     if key == "epoch_seconds":
         title = epoch_title(run for line in lines for run in line.runs)
     abouts: dict[str, int] = {}
-    published = [_hollow(entry, abouts) for entry in entries if key in ("clean", "parameters")]
+    published = [_hollow(entry, abouts) for entry in drawn(entries, axis)]
     several = Counter(line.row for line in lines)
     points = [_solid(line, several[line.row] > 1) for line in lines if line.curves]
     if not any(key in point["x"] for point in points):
@@ -130,7 +130,7 @@ def picture(
         st.caption(ui.literal(f"These times are of different machines, and not comparable: {'; '.join(machines)}."))
     data = {
         "points": points,
-        "published": [one for one in published if key in one["x"]],
+        "published": published,
         "abouts": list(abouts),
         "axis": key,
         "axisName": f"{title} ({unit})" if unit else title,
@@ -168,6 +168,12 @@ def _solid(line: "Standing", by_name: bool = False) -> dict[str, Any]:
         "seeds": len(line.runs),
         "about": f"{_said(line.clean, ' % clean')}, {_said(line.numbers.get('parameters'), ' parameters', 0)}",
     }
+
+
+def drawn(entries: Sequence["Entry"], axis: str) -> list["Entry"]:
+    """The published results that have a place on an axis: their times and memory are of other machines."""
+    values = {"clean": lambda entry: entry.clean, "parameters": lambda entry: entry.parameters}
+    return [entry for entry in entries if axis in values and values[axis](entry) is not None]
 
 
 def _hollow(entry: "Entry", abouts: dict[str, int]) -> dict[str, Any]:
@@ -231,16 +237,28 @@ def rows(lines: Sequence["Standing"], k: int) -> list[dict[str, Any]]:
         spread, n = line.spread(k), line.numbers
         row: dict[str, Any] = {"run": line.name, "layer": LAYERS[line.row].title, "clean": _round(line.clean, 1)}
         row |= {f"at {k}/255": _round(line.certified(k), 1)}
+        row |= {"95 % interval": interval(line, k)}
         row |= {"over the seeds": f"{spread[0]:.1f} to {spread[1]:.1f}" if spread else ""}
         row |= {f"{mark}/255": _round(line.certified(mark), 1) for mark in MARKS if mark != k}
-        row |= {"parameters": _round(n.get("parameters"), 0), "epochs": _round(n.get("epochs"), 0)}
-        row |= {"train s": _round(n.get("seconds"), 0), "core s": _round(n.get("core_seconds"), 0)}
-        row |= {epoch: _round(n.get("epoch_seconds"), 1)}
+        row |= {"parameters": _round(n.get("parameters"), 0), epoch: _round(n.get("epoch_seconds"), 1)}
         row |= {"images/s": _round(n.get("images_per_second"), 0)}
         row |= {"forward µs": _round(n.get("forward"), 1), "step MiB": _round(n.get("memory"), 1)}
+        row |= {"epochs": _round(n.get("epochs"), 0)}
+        row |= {"train s": _round(n.get("seconds"), 0), "core s": _round(n.get("core_seconds"), 0)}
         row |= {"certified / attacked": _round(n.get("tightness"), 2), "seeds": len(line.runs)}
         made.append(row)
     return [{key: row[key] for key in row if any(r[key] not in (None, "") for r in made)} for row in made]
+
+
+def interval(line: "Standing", k: int) -> str:
+    """What a test set of this size leaves open of the share certified at k/255; "" where there are several seeds."""
+    from lipviz.radii import wilson
+
+    share, n = line.certified(k), line.runs[0].results.get("test_images")
+    if share is None or len(line.runs) > 1 or not isinstance(n, int) or n < 1:
+        return ""
+    low, high = wilson(round(share / 100 * n), n)
+    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def origin(line: "Standing") -> dict[str, str]:
@@ -307,7 +325,9 @@ def table(lines: Sequence["Standing"], protocol: str, k: int, chosen: Sequence[s
     """The table with its order and exports, the chosen lines marked; returns the rows of the exports."""
     left, right, last = st.columns([4, 1, 1], vertical_alignment="bottom")
     with left:
-        by = st.segmented_control("Sorted by", SORTS, default=SORTS[0], required=True, key="co_sort", **BOUND)
+        by = st.segmented_control(
+            "Sorted by", SORTS, default=SORTS[0], required=True, key="co_sort", wrap=True, **BOUND
+        )
     found = ordered(lines, by or SORTS[0], k)
     made = rows(found, k)
     ui.table(made, "ranking", chosen if any(line.curves for line in lines) else None)
@@ -343,11 +363,13 @@ def published(entries: Sequence["Entry"], k: int) -> None:
 def others(found: Sequence["Group"], group: "Group") -> None:
     """What else there is, and how it differs."""
     from lipviz.protocols import differ
+    from lipviz.tables import counted
 
     for other in found:
         if other is not group and other.protocol.data == group.protocol.data:
             said = differ(group.protocol, other.protocol)
-            st.caption(ui.literal(f"Not in this ranking: {other.label} ({len(other.runs)} runs). {said}"))
+            runs = counted(len(other.runs), "run")
+            st.caption(ui.literal(f"Not in this ranking: {other.label} ({runs}). {said}"))
 
 
 def _round(value: float | None, digits: int) -> float | int | None:

@@ -235,7 +235,7 @@ def mistake(answer: "Answer") -> str:
     truth = None if answer.sample is None else samples.SAMPLES[answer.sample].truth
     if truth in (None, answer.label):
         return ""
-    return f"Wrong: it is a {truth}" if truth in answer.run.classes else "Wrong: none of its classes"
+    return f"Wrong: it is a {truth}" if truth in answer.run.classes else "Wrong: no such class"
 
 
 def sentence(answer: "Answer") -> None:

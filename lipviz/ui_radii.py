@@ -246,7 +246,8 @@ def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
     """A row of numbers for each run; accuracies in percent of the whole test set."""
     import numpy as np
 
-    from lipviz.digits import rounded_up
+    from lipviz.digits import rounded_down, rounded_up
+    from lipviz.protocols import budget
     from lipviz.radii import wilson
 
     rows = []
@@ -254,7 +255,8 @@ def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
         c, kept = item.curves, int(item.curves.kept[k])
         low, high = wilson(kept, c.n)
         radii = item.found.radius[item.found.correct]
-        quantiles = [float(f"{q:.4f}") for q in np.quantile(radii, (0.1, 0.5))] if len(radii) else [None, None]
+        sizes = (*np.quantile(radii, (0.1, 0.5)), radii.mean()) if len(radii) else ()
+        told = [float(rounded_down(float(r), 4)) for r in sizes] or 3 * [None]
         bound = constant(item.run)
         rows.append(
             {
@@ -262,10 +264,10 @@ def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
                 "clean %": round(100 * (c.right / c.n), 1),
                 "certified at eps %": round(100 * (kept / c.n), 1),
                 "95 % interval": f"{100 * low:.1f} to {100 * high:.1f}",
-                "mean radius": float(f"{radii.mean():.4f}") if len(radii) else None,
-                "median radius": quantiles[1],
-                "a tenth below": quantiles[0],
-                "test inputs": c.n,
+                "mean radius": told[2],
+                "median radius": told[1],
+                "a tenth below": told[0],
+                "budget": budget(item.run),
                 "constant used": used(item) or None,
                 "Lipschitz bound": None if bound is None else rounded_up(bound),
             }

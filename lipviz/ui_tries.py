@@ -117,30 +117,41 @@ def count(answer: "Answer") -> str:
 
 def comparison(answers: Sequence["Answer"]) -> str:
     """At which size each network falls, as far as was found, and how many times sooner the plain one does."""
-    plain = [answer for answer in answers if answer.run.spec.layer == "plain"][:1]
-    other = [answer for answer in answers if answer.run.spec.layer != "plain"][:1]
+    from lipviz.digits import rounded_down
+
+    plain, other = (next((a for a in answers if (a.run.spec.layer == "plain") == yes), None) for yes in (True, False))
+    shown = [answer for answer in (plain, other) if answer]
+    falls, beside = plain and best(plain), other and best(other)
     sentences = []
-    fallen = {id(answer): point for answer in (*plain, *other) if (point := best(answer))}
-    for answer in (*plain, *other):
-        if id(answer) not in fallen:
-            sentences.append(f"No search has broken {literal(answer.run.name)} up to size {SIZES[-1]:.3g}.")
-    if plain and id(plain[0]) in fallen:
-        size = fallen[id(plain[0])].size
-        words = f"{literal(plain[0].run.name)} falls at size **{size_of(size)}**"
-        if other and id(other[0]) in fallen:
-            beside = fallen[id(other[0])].size
-            ratio = f"{beside / size:.3g} times smaller" if beside >= size else f"{size / beside:.3g} times larger"
-            words += f", **{ratio}** than **{size_of(beside)}**, where {literal(other[0].run.name)} falls"
-        sentences.insert(0, f"{words}.")
-    elif other and id(other[0]) in fallen:
-        sentences.insert(0, f"{literal(other[0].run.name)} falls at size **{size_of(fallen[id(other[0])].size)}**.")
-    if not fallen:
+    if falls and beside and plain and other:
+        near, far = literal(plain.run.name), literal(other.run.name)
+        where = f"**{size_of(beside.size)}**, where {far} falls."
+        if beside.size >= falls.size:
+            ratio = f"**{beside.size / falls.size:.3g} times sooner** than"
+            sentences.append(f"{near} falls at size **{size_of(falls.size)}**, {ratio} {where}")
+        else:
+            sentences.append(f"{near} falls at size **{size_of(falls.size)}**, later than {where}")
+            proven = f"{rounded_down(plain.radius)} against {rounded_down(other.radius)}"
+            sentences.append(f"So it is harder to break here, by this search; what is proven is {proven}.")
+    else:
+        for answer, found in ((plain, falls), (other, beside)):
+            if answer and found:
+                sentences.append(f"{literal(answer.run.name)} falls at size **{size_of(found.size)}**.")
+    for answer, found in ((plain, falls), (other, beside)):
+        if answer and not found:
+            sentences.append(f"No search has broken {literal(answer.run.name)} up to size {reach(answer):.3g}.")
+    if not (falls or beside):
         return " ".join(sentences)
-    number = max(len(kept(answer).size) for answer in (*plain, *other))
+    number = max(len(kept(answer).size) for answer in shown)
     by = f"a walk and {number} attempts" if number else "one walk"
     return (
         f"{' '.join(sentences)} These are the smallest breaks found by {by}; nearer ones may exist, outside the radii."
     )
+
+
+def reach(answer: "Answer") -> float:
+    """The largest change that was looked at; clipping to [0, 1] may keep it below what was asked for."""
+    return float(max(ui_pictures.walk(answer, "nearest class").size.max(), *kept(answer).size, 0.0))
 
 
 def telling(answers: Sequence["Answer"]) -> int | None:
@@ -157,9 +168,11 @@ def telling(answers: Sequence["Answer"]) -> int | None:
 
 
 def go_there(answers: Sequence["Answer"]) -> None:
-    """A button that sets the size to the one that tells the networks apart."""
+    """A button that sets the size to the one that tells the networks apart, unless it is set."""
     if (step := telling(answers)) is not None:
         k = STEPS[step]
+        if (st.session_state.get("ci_eps"), st.session_state.get("ci_way")) == (k, "nearest class"):
+            return
         words = f"Set the size to {k}/255: the plain network broken, the other certified"
         state = {"ci_eps": k, "ci_way": "nearest class"}
         st.button(words, key="ci_there", on_click=st.session_state.update, args=(state,), wrap=True)

@@ -77,7 +77,7 @@ def _shares(run: Run, rows: Certificates) -> Finding:
     wrong = [
         f"{name} is {b:.9g}, run.json says {a}"
         for name, a, b in zip(names, said, now, strict=True)
-        if not isinstance(a, int | float) or abs(a - b) > TINY
+        if not isinstance(a, int | float) or not abs(a - b) <= TINY  # NaN agrees with nothing
     ]
     text = (
         f"By certificates.csv {'; '.join(wrong)}." if wrong else "run.json and certificates.csv give the same shares."
@@ -101,9 +101,12 @@ def recomputed(
         "larger radius": larger,
     }
     again = f"Computed again for {len(index):,} of {len(rows.index):,} test inputs:"
+    rest = "" if len(index) == len(rows.index) else " The others were not looked at: --images 0 takes all."
     changed = [name for name, each in wrong.items() if each.any()]
     if not changed:
-        return [Finding(True, f"{again} indices, labels, answers, margins and radii are those of certificates.csv.")]
+        return [
+            Finding(True, f"{again} indices, labels, answers, margins and radii are those of certificates.csv.{rest}")
+        ]
     where = {name: f"{wrong[name].sum():,}, first at {index[wrong[name]][0]}" for name in changed}
     said = {name: f"another {name} than in certificates.csv" for name in changed}
     said["larger radius"] = "certificates.csv has a larger radius, which is not certified,"

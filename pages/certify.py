@@ -9,9 +9,11 @@ from lipviz import ahead, snippets, texts, ui, ui_batch, ui_page, ui_pictures, u
 TRY = {
     "Walk to the nearest class: which answer falls first?": {"ci_way": "nearest class", "ci_eps": 72},
     "Noise of size 1: watch the answers hold far outside the radius": {"ci_way": "random noise", "ci_eps": 255},
-    "An astronaut is none of the classes: watch it be certified all the same": {
+    "A palace is none of the classes: certified all the same, and the plain network has fallen long before": {
         "ci_from": "Sample",
-        "ci_sample": "Astronaut",
+        "ci_sample": "Palace",
+        "ci_eps": 36,
+        "ci_way": "nearest class",
     },
 }
 

@@ -38,7 +38,8 @@ with ui_page.part("notice"):
 with ui_page.part("chips"):
     ui.try_this(compare_words.TRY, "co")
 with ui_page.part("numbers"):
-    ui.numbers(compare_words.numbers(chosen, k, len(published), len(lines)))
+    beside = ui_compare.drawn(published, axis) if shown else []
+    ui.numbers(compare_words.numbers(chosen, k, len(beside), len(lines)))
     ui_compare.broken(chosen)
     rows = ui_compare.table(chosen, group.protocol.sentence(), k, selected)
 if not plane:

@@ -8,11 +8,13 @@ import pytest
 import torch
 from cases import conv_cases, dense_cases, make, network, norm, perturb
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from lipviz import isometries
 from lipviz.bounds import bound, leaves
 from lipviz.certify import certify
 from lipviz.forms import Affine, FrozenResidual
+from lipviz.isometries import LayerCenter
 from lipviz.layers import LAYERS, conv2d, conv_transpose2d, dense, explicit
 from lipviz.networks import Spec, build
 from lipviz.norms import norm_bound, symbol_bound, unrolled
@@ -452,3 +454,34 @@ def test_a_wrapped_layer_frozen_for_one_size_refuses_images_of_another_kind(row)
         frozen(torch.rand(1, 2, 3, 3).double())
     odd = explicit(layer, (2, 3, 3))
     assert norm(odd, (2, 3, 3)) <= 1 + 1e-9 and norm(odd, (2, 4, 4)) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("mixing", ["unflatten", "flatten", "by name from the end"])
+def test_layers_that_mix_the_inputs_of_a_batch_are_refused(mixing):
+    parts = {
+        "unflatten": [nn.Unflatten(0, (1, -1)), LayerCenter(), nn.Flatten(0, 1)],
+        "flatten": [nn.Flatten(0, 1), nn.Unflatten(0, (-1, 2))],
+        "by name from the end": [nn.Unflatten(-2, (1, -1)), LayerCenter(), nn.Flatten(0, 1)],
+    }
+    with pytest.raises(ValueError, match="mixes the inputs of a batch"):
+        bound(nn.Sequential(*parts[mixing], nn.Linear(2, 2)), (2,))
+
+
+def test_subclasses_of_frozen_layers_have_no_bound():
+    for name in ("cayley", "sll", "soc", "sandwich"):
+        frozen = explicit(conv2d(name, 2, 2, 3), (2, 4, 4))
+        layer = next(m for m in frozen.modules() if type(m).__name__.startswith(("Frozen", "Circular")))
+        louder = type("Louder", (type(layer),), {"forward": lambda self, x: 10 * super(type(self), self).forward(x)})
+        assert bound(layer, (2, 4, 4)).value < 1.01
+        layer.__class__ = louder
+        with pytest.raises(ValueError, match="no Lipschitz bound is known for Louder"):
+            bound(layer, (2, 4, 4))
+
+
+def test_a_hook_on_all_modules_is_seen():
+    handle = register_module_forward_hook(lambda module, x, y: 10 * y)
+    try:
+        with pytest.raises(ValueError, match="forward hook"):
+            bound(nn.Linear(2, 2), (2,))
+    finally:
+        handle.remove()

@@ -54,7 +54,7 @@ def press(page, name):
 
 def test_what_a_certificate_says(page):
     lesson(page, 1)
-    page.get_by_role("button", name="Astronaut").first.click()
+    page.get_by_role("button", name="Palace").first.click()
     settled(page)
     certified = page.get_by_text(re.compile(r"(Certified|Only) to 0\.")).count()
     assert certified

@@ -14,7 +14,7 @@ from lipviz.bounds import bound_layer
 from lipviz.certify import Certifier, _pairwise, absolute_norm, certified_accuracy, certify, rounding
 from lipviz.forms import FrozenResidual
 from lipviz.isometries import Center, Pool, UnitRows
-from lipviz.layers import LAYERS, conv2d, conv_transpose2d, explicit
+from lipviz.layers import LAYERS, conv2d, conv_transpose2d, dense, explicit
 from lipviz.norms import gamma
 from lipviz.operators import CircularConv, PaddedTranspose
 from lipviz.rotations import FrozenSeries
@@ -421,3 +421,26 @@ def test_products_that_underflow_are_told_of_circular_convolutions():
     found = certify(nn.Sequential(conv, nn.Flatten(), head), torch.full((1, 1, 2, 2), 1e-150, dtype=torch.float64))
     first = 16 * Fraction(1e307) * Fraction(0.25e-200) * Fraction(1e-150) + Fraction(-1e-44)
     assert found.radius == 0 or int(found.label) == (0 if first > 0 else 1)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.int16, torch.int64, torch.bool])
+def test_integers_whose_unit_is_a_guess_are_refused(kind):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(ValueError, match="uint8 from 0 to 255, or floats"):
+        certify(model, torch.ones(1, 1, 2, 2).to(kind))
+
+
+@pytest.mark.parametrize("rows", [1000, 10000])
+def test_the_rounding_of_a_residual_on_rows_of_features(rows):
+    """Its bias stands once for every row of features, however many rows an input has."""
+    layer = dense("sll", 1, 1, generator=torch.Generator().manual_seed(0)).double()
+    with torch.no_grad():
+        layer.bias.fill_(2.0**60)
+    frozen = explicit(layer, (rows, 1))
+    assert isinstance(frozen, FrozenResidual)
+    v, b, outer = (Fraction(float(w)) for w in (frozen.inner.weight, frozen.inner.bias, frozen.outer.weight))
+    x = torch.full((1, rows, 1), 127.0, dtype=torch.float64)
+    y = frozen(x)
+    off = abs(Fraction(float(y[0, 0, 0])) - (127 + outer * max(Fraction(0), 127 * v + b)))
+    value, _ = bound_layer(frozen, (rows, 1))
+    assert math.sqrt(rows) * float(off) <= float(rounding(frozen, absolute_norm(frozen), value, x, y)[0])

@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,12 +75,26 @@ def uploading(*files):
 def test_it_opens_with_a_constrained_and_the_plain_network_and_says_where_each_falls(folder):
     at = opened("certify")
     assert at.multiselect(key="ci_runs").value == ["digits-aol", "digits-plain"]
-    said = re.search(r"digits-plain falls at size \*\*([\d.]+)\*\*, \*\*([\d.]+) times (smaller|larger)\*\* than "
-                     r"\*\*([\d.]+)\*\*, where digits-aol falls", words(at))  # fmt: skip
+    size = r"\*\*([\d.]+)\*\*"
+    said = re.search(rf"digits-plain falls at size {size}, (.+?) than {size}, where digits-aol falls", words(at))
     assert said, words(at)
-    plain, ratio, way, other = said.groups()
-    expected = float(other) / float(plain) if way == "smaller" else float(plain) / float(other)
-    assert float(ratio) == pytest.approx(expected, rel=0.02) and float(ratio) >= 1
+    plain, ratio, other = said.groups()
+    if ratio == "later":
+        assert float(plain) > float(other) and re.search(r"what is proven is [\d.]+ against [\d.]+\.", words(at))
+    else:
+        times = float(re.fullmatch(r"\*\*([\d.]+) times sooner\*\*", ratio)[1])
+        assert times == pytest.approx(float(other) / float(plain), rel=0.02) and times >= 1
+
+
+def test_what_no_search_has_broken_is_said_up_to_where_it_looked(folder, monkeypatch):
+    """Clipping to [0, 1] keeps changes below the size that was asked for."""
+    monkeypatch.setattr(ui_tries, "best", lambda answer: None)
+    monkeypatch.setattr(ui_tries, "kept", lambda answer: tries.Tries())
+    walk = SimpleNamespace(size=np.array([0.0, 1.5, 2.25]))
+    monkeypatch.setattr(ui_pictures, "walk", lambda answer, way: walk)
+    network = SimpleNamespace(name="net", spec=SimpleNamespace(layer="aol"))
+    said = ui_tries.comparison([SimpleNamespace(run=network, radius=0.1)])
+    assert said == "No search has broken net up to size 2.25."
 
 
 def test_the_size_that_tells_the_networks_apart_is_a_press_away(folder, monkeypatch):
@@ -171,11 +186,11 @@ def test_a_wrong_answer_to_a_sample_is_called_wrong(folder, monkeypatch):
     assert answer.sample == "Digit 3"
     assert ui_pictures.mistake(replace(answer, label="3")) == ""
     assert ui_pictures.mistake(replace(answer, label="8")) == "Wrong: it is a 3"
-    assert ui_pictures.mistake(replace(answer, sample="Coffee")) == "Wrong: none of its classes"
-    assert ui_pictures.mistake(replace(answer, sample="Cat")) == "Wrong: none of its classes"
+    assert ui_pictures.mistake(replace(answer, sample="Coffee")) == "Wrong: no such class"
+    assert ui_pictures.mistake(replace(answer, sample="Cat")) == "Wrong: no such class"
     assert ui_pictures.mistake(replace(answer, sample=None)) == "", "nobody said what it shows"
     at = opened("certify", ci_sample="Coffee")
-    assert "Wrong: none of its classes" in words(at)
+    assert "Wrong: no such class" in words(at)
 
 
 def test_the_certificate_of_each_network_is_a_file_that_verifies(folder, capsys):

@@ -3,14 +3,17 @@
 import base64
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lipviz import proofs, runs
 from lipviz.certify import Certifier
 from lipviz.cli import main
+from lipviz.networks import build
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def said(run, certifier, pixels):
 def test_what_was_written_holds(said, run, certifier, pixels):
     assert said["radius"] > 0 and len(said["layers"]) == len(certifier.bound.layers)
     found = proofs.check(said, run)
-    assert len(found) == 5 and all(finding.holds for finding in found), found
+    assert len(found) == 6 and all(finding.holds for finding in found), found
     with Image.open(io.BytesIO(base64.b64decode(said["pixels"].split(",")[1]))) as image:
         assert np.array_equal(np.asarray(image), pixels[0])
 
@@ -59,6 +62,12 @@ ALTERED = {
     "a layer less": lambda said: said["layers"].pop(),
     "other logits": lambda said: said["logits"].reverse(),
     "a logit less": lambda said: said["logits"].pop(),
+    "another norm": lambda said: said.update(norm="linf"),
+    "another unit": lambda said: said.update(unit="pixels from 0 to 255"),
+    "no error of the logits": lambda said: said.update(error_of_logits=0.0),
+    "another method": lambda said: said["layers"][-1].update(method="wishful thinking"),
+    "a promise more": lambda said: said.update(certified_linf_radius=0.5),
+    "a hair less of the body": lambda said: said.update(bound_of_body=said["bound_of_body"] * (1 - 1.9e-6)),
     "a larger margin": lambda said: said.update(margin=said["margin"] + 1e-3),
     "another answer": lambda said: said.update(label="other"),
 }
@@ -68,6 +77,48 @@ ALTERED = {
 def test_what_was_altered_is_found(change, said, run, certifier):
     ALTERED[change](said)
     assert sum(not finding.holds for finding in proofs.check(said, run, certifier)) == 1
+
+
+def test_a_radius_a_hair_larger_is_not_called_certified(said, run, certifier):
+    said["radius"] *= 1 + 9e-9
+    *_, last = proofs.check(said, run, certifier)
+    assert last.holds and "agrees to eight digits" in last.text and "is certified;" not in last.text
+    said["radius"] = -1.0
+    assert not proofs.check(said, run, certifier)[-1].holds
+
+
+def test_where_nothing_is_certified_no_radius_is(said, run, certifier, monkeypatch):
+    monkeypatch.setattr(Certifier, "radius", lambda self, s, e, label: torch.zeros(len(s), dtype=torch.float64))
+    said["radius"] = 1e-13
+    assert not proofs.check(said, run, certifier)[-1].holds
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "palette", "transparent"])
+def test_a_picture_that_viewers_show_in_another_way_is_refused(kind, said, run, certifier, pixels):
+    grey = pixels[0]
+    image = Image.fromarray(grey.astype(np.uint16) * 257 if kind == "16 bits" else grey)
+    file = io.BytesIO()
+    if kind == "palette":
+        image = image.convert("P")
+        image.putpalette([255 - i for i in range(256) for _ in range(3)])
+    image.save(file, "PNG", **({"transparency": 3} if kind == "transparent" else {}))
+    said["pixels"] = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    with pytest.raises(ValueError, match="not 8 bits of grey"):
+        proofs.check(said, run, certifier)
+
+
+def test_a_certificate_names_the_weights_that_made_it(tiny_run, tmp_path, pixels):
+    """Training writes over the file at every evaluation, while a page holds the network of before."""
+    folder = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    run = runs.load(folder)
+    certifier = Certifier(run.model, run.spec.input_shape)
+    other = {name: 2 * tensor for name, tensor in run.model.state_dict().items()}
+    runs.write_tensors(folder / "weights.safetensors", other)
+    said = proofs.proof(run, certifier, pixels)
+    assert said["weights_sha256"] != proofs.weights_hash(run)
+    assert not all(finding.holds for finding in proofs.check(said, runs.load(folder)))
+    with pytest.raises(ValueError, match=r"Certifier\(run\.model"):
+        proofs.proof(run, Certifier(build(run.spec), run.spec.input_shape), pixels)
 
 
 def test_another_picture_has_another_certificate(said, run, certifier, pixels):
@@ -101,7 +152,7 @@ def test_the_command_line_writes_and_verifies_certificates(tiny_run, tmp_path, c
     assert main(["certify", str(picture), "--model", str(tiny_run.folder), "--json"]) == 0
     file.write_text(capsys.readouterr().out)
     assert main(["verify", str(file), "--model", str(tiny_run.folder)]) == 0
-    assert capsys.readouterr().out.count("ok ") == 5
+    assert capsys.readouterr().out.count("ok ") == 6
     (tmp_path / "runs").symlink_to(tiny_run.folder.parent)
     monkeypatch.chdir(tmp_path)  # the run is found by its weights
     assert main(["verify", str(file)]) == 0

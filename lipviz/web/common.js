@@ -105,6 +105,13 @@ function short(value, digits = 4) {
   return text.replace("e+", "e");
 }
 
+/** A radius in so many digits, never more than it is. */
+function atMost(value, digits = 3) {
+  const near = +value.toPrecision(digits);
+  if (!(near > value) || !Number.isFinite(value)) return short(value, digits);
+  return short(near - 10 ** (Math.floor(Math.log10(value)) - digits + 1), digits);
+}
+
 /**
  * Make a node a thing to drag, with pointer and keyboard.
  * `plane()` gives the plane of now; `move([x, y], event)` is called for every place; `value()` is [x, y] of now, from which

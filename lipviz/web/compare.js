@@ -203,7 +203,12 @@ class ComparePicture {
     const own = this.marks.filter((mark) => !mark.published);
     const kept = Compare.pareto(own.map(({ x, y }) => [x, y]), this.data.high).map((i) => own[i]);
     this.front = kept.map(({ name }) => name);
-    const d = kept.map(({ x, y }, i) => `${i ? "L" : "M"}${this.px(x).toFixed(2)} ${this.plane.y(y).toFixed(2)}`).join("");
+    // steps: between two marks no run reaches more than the better one of them keeps
+    const turn = (x, y) => (this.data.high ? `V${y}H${x}` : `H${x}V${y}`);
+    const d = kept.map((mark, i) => {
+      const x = this.px(mark.x).toFixed(2), y = this.plane.y(mark.y).toFixed(2);
+      return i ? turn(x, y) : `M${x} ${y}`;
+    }).join("");
     this.sheet.put("path", "pareto", { d: d || "M0 0", fill: "none", stroke: this.look.text, "stroke-width": 1.3, opacity: 0.7 });
   }
   colour(mark) { return this.look.palette[mark.colour]; }

@@ -185,7 +185,7 @@ class Playground extends Maps {
       const points = map.points;
       if (!points || points.label.length !== total || !total) return { name: map.net.name, clean: 0, sure: 0, net: map.net, refuted: 0, shown: 0 };
       let clean = 0, sure = 0, refuted = 0;
-      for (let i = 0; i < total; i++) if (points.label[i] === this.y[i]) { clean++; if (points.radius[i] >= this.eps) sure++; }
+      for (let i = 0; i < total; i++) if (points.label[i] === this.y[i]) { clean++; if (points.radius[i] > this.eps) sure++; }
       for (const i of points.shown) refuted += points.refuted[i];
       return { name: map.net.name, clean: clean / total, sure: sure / total, net: map.net, refuted, shown: points.shown.length };
     });

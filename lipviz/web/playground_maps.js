@@ -96,7 +96,7 @@ class Maps {
     const tight = state.hit ? `, tightness ${Math.min(100, (100 * state.radius) / state.hit.distance).toFixed(0)} %` : "";
     const name = this.maps.length > 1 || map.net.free ? `${map.net.name}: ` : "";
     const lie = map.net.free ? ` The formula with constant 1 says ${short(state.claim, 3)}${state.refuted ? ": false" : ""}.` : "";
-    return `${name}${same ? "proof" : "disc"} ${short(same ? proof.radius : state.radius, 3)}, ${found}${tight}.${lie}${same ? " ✓ certified in float64" : ""}`;
+    return `${name}${same ? "proof" : "disc"} ${atMost(same ? proof.radius : state.radius)}, ${found}${tight}.${lie}${same ? " ✓ certified in float64" : ""}`;
   }
   read() {
     const text = this.words();
@@ -110,7 +110,7 @@ class Maps {
     const { state } = map, same = this.proved(map), { hit } = state;
     set(box, { title: same ? "certified by the server in float64" : "computed in the browser; certified when you let go", style: `border-color: ${this.look.palette[map.net.colour]}` });
     const figures = [
-      [short(same ? map.net.proof.radius : state.radius, 3), prefix + (same ? "proof ✓" : "disc")],
+      [atMost(same ? map.net.proof.radius : state.radius), prefix + (same ? "proof ✓" : "disc")],
       [hit ? short(hit.distance, 3) : "none", "nearest break found"],
       [hit ? `${Math.min(100, (100 * state.radius) / hit.distance).toFixed(0)} %` : "–", "tightness"],
     ];

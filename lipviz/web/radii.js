@@ -73,7 +73,7 @@ class RadiiPicture {
     data.runs.forEach((run, i) => this.curve(`curve ${run.name}`, run.kept, run.n, { stroke: this.colour(run), "stroke-width": i === data.one ? 3.2 : 1.7, "stroke-dasharray": run.dash }));
     data.runs.forEach((run, i) => this.points(run, i));
     data.runs.forEach((run, i) => this.steps(`bins ${run.name}`, share(run), this.colour(run), run.dash, i === data.one));
-    this.steps("wrong", data.wrong.map((hits) => percent(hits, this.one.n)), look.palette[4], "3 3", false);
+    this.steps("wrong", data.wrong.map((hits) => percent(hits, this.one.n)), look.text, "3 3", false);
     back.end();
     this.front.begin(); this.line(); this.brush(); this.front.end();
     this.tell();
@@ -85,9 +85,9 @@ class RadiiPicture {
     const { data, look, back } = this, items = data.runs.map((run, i) => ({ text: run.name, stroke: this.colour(run), dash: run.dash, wide: i === data.one ? 3.2 : 1.7, bold: i === data.one, mark: SHAPES[i % 4] }));
     if (data.sub) {
       const all = data.sub.n.toLocaleString("en");
-      items.push({ text: `certified, the ${all} attacked`, stroke: this.colour(this.one), wide: 1 }, { text: `under attack, the same ${all}`, stroke: look.palette[4], dash: "7 4", wide: 2, mark: "triangle" }, { text: "unknown", fill: true });
+      items.push({ text: `certified, the ${all} attacked`, stroke: this.colour(this.one), wide: 1 }, { text: `under attack, the same ${all}`, stroke: look.text, dash: "7 4", wide: 2, mark: "triangle" }, { text: "unknown", fill: true });
     }
-    items.push({ text: "wrong answers, below", stroke: look.palette[4], dash: "3 3", wide: 1.3 });
+    items.push({ text: "wrong answers, below", stroke: look.text, dash: "3 3", wide: 1.3 });
     let x = 4, y = 14;
     items.forEach((item, i) => {
       const long = 34 + 6.5 * item.text.length;
@@ -163,8 +163,8 @@ class RadiiPicture {
     const points = [[x, y], ...corners.slice(1).map((part) => { if (part[0] === "H") x = part.slice(1); else y = part.slice(1); return [x, y]; })];
     back.put("path", "unknown", { d: `${high}${points.reverse().map((point) => `L${point.join(" ")}`).join("")}Z`, fill: "url(#cr-hatch)", stroke: "none" });
     back.put("path", "low", { d: low, fill: "none", stroke: this.colour(one), "stroke-width": 1 });
-    back.put("path", "attacked", { d: high, fill: "none", stroke: look.palette[4], "stroke-width": 2, "stroke-dasharray": "7 4" });
-    for (let k = Math.round(top / 10); k < top; k += Math.round(top / 5)) shape(back, `at ${k}`, "triangle", upper.x(k / 255), +this.y(beyond(sub.stands, k), sub.n), 4.5, { fill: look.palette[4] });
+    back.put("path", "attacked", { d: high, fill: "none", stroke: look.text, "stroke-width": 2, "stroke-dasharray": "7 4" });
+    for (let k = Math.round(top / 10); k < top; k += Math.round(top / 5)) shape(back, `at ${k}`, "triangle", upper.x(k / 255), +this.y(beyond(sub.stands, k), sub.n), 4.5, { fill: look.text });
     const between = Array.from({ length: top + 1 }, (_, k) => beyond(sub.stands, k) - beyond(sub.kept, k)), widest = between.indexOf(Math.max(...between));
     const middle = percent(beyond(sub.stands, widest) + beyond(sub.kept, widest), 2 * sub.n), seen = upper.ky * percent(between[widest], sub.n) > 16;
     const free = Math.abs(widest - this.k) * upper.kx / 255 > 45; // the line of eps is not drawn over the word
@@ -188,7 +188,7 @@ class RadiiPicture {
     front.put("line", "eps", { x1: x, x2: x, y1: upper.top, y2: foot, stroke: look.text, "stroke-width": 2, "pointer-events": "none" });
     const found = this.counted(), dot = { stroke: look.paper, "stroke-width": 1.5, "pointer-events": "none" };
     front.put("circle", "dot", { cx: x, cy: this.y(found.certified, found.n), r: 5.5, fill: this.colour(this.one), ...dot });
-    if (sub) shape(front, "attack dot", "triangle", x, +this.y(found.sub.attacked, sub.n), 6, { fill: look.palette[4], ...dot });
+    if (sub) shape(front, "attack dot", "triangle", x, +this.y(found.sub.attacked, sub.n), 6, { fill: look.text, ...dot });
     const turned = x > upper.left + upper.width - 150;
     label(front, "eps t", x + (turned ? -6 : 6), upper.top + 14, `eps ${this.valued()}`, look, { "text-anchor": turned ? "end" : "start", "font-weight": 600, stroke: look.paper, "stroke-width": 4, "paint-order": "stroke", "pointer-events": "none" });
     const handle = {
@@ -258,7 +258,7 @@ class RadiiPicture {
       sub ? [...told(`under attack ${at}`, sub.attacked, sub.n), `Right answers that no attack changed within eps (${norm}), of the attacked inputs`] : [`under attack ${at}`, "unknown", "nothing attacked this run"],
       ["measured Lipschitz", data.measured ? `≥ ${data.measured}` : "unknown", data.measured ? "a lower bound, from breaks" : "no break is known", `The largest margin / (sqrt(2) distance) of the breaks that attacks found (${norm}): the Lipschitz constant of the network is no smaller`],
       ["Lipschitz bound", data.bound ? `≤ ${data.bound}` : "unknown", data.bound ? "proved, of the whole network" : "run.json has none", `The Lipschitz constant of the network is proved to be no larger (${norm})`],
-      ["constant used", data.used || "none", data.used ? `margin / radius, over ${all(found.n)} inputs` : "no radius is above 0", "Each certified radius is a margin (difference of the two largest logits) divided by this: the bound of all layers but the last, times the distance of two rows of the last one. Radii of 0 are left out"],
+      ["constant used", data.used || "none", data.used ? `bound of the body × distance of two rows` : "no radius is above 0", "Each certified radius is a margin (difference of the two largest logits) divided by this: the bound of all layers but the last, times the distance of two rows of the last one. Radii of 0 are left out"],
     ];
     if (sub) rows.push(["unknown", `${sub.unknown} of ${all(sub.n)}`, `${sub.certified} certified, ${sub.n - sub.attacked} broken or wrong`, "Attacked inputs that are neither certified nor broken at eps"]);
     this.sentence = `${this.one.name}: ${rows.map(([name, value]) => `${name} ${value}`).join(", ")}`;
