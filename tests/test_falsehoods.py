@@ -59,6 +59,18 @@ def check_repaired(case):
     assert case.found.label != case.label and case.found.size >= case.claimed * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("pair", list(itertools.permutations(range(3), 2)))
+def test_what_a_search_returns_is_a_break(pair):
+    """Its last rounds are finer than float32: what they end with still has another answer."""
+    names_ = [("Digit 3", "Digit 6", "Digit 9")[k] for k in pair]
+    x, other = (falsehoods.sample(name, SHAPE) for name in names_)
+    certifier = Certifier(falsehoods.stretched(x, other), SHAPE)
+    found = falsehoods.exact(certifier, x)
+    assert found.label != found.first
+    case = falsehoods.power_iteration(certifier, x, 12, found)
+    assert case.found.label != case.label and case.state == "broken"
+
+
 @pytest.mark.parametrize("run", of_layer("plain"))
 def test_an_assumed_constant_on_a_plain_network(run):
     certifier, x = shipped.certifier(run.name), photo(run)

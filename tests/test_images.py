@@ -195,6 +195,27 @@ def test_other_depths_are_rescaled(kind):
     assert len(picture.notes) == 1 and picture.notes[0].startswith(re.split("[ ,]", kind)[0])
 
 
+def deep_png(bits):
+    """2 x 1 colours, by hand: the library writes 8 bits only."""
+    row = b"\0" + (b"\x12\x34" * 6 if bits == 16 else b"\x12" * 6)
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 2, 1, bits, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PPM"])
+def test_colours_of_16_bits_are_noted(kind):
+    """Cutting them to 8 moves the picture before the network sees it."""
+    deep = deep_png(16) if kind == "PNG" else b"P6\n# by hand\n2 1\n65535\n" + b"\x12\x34" * 6
+    flat = deep_png(8) if kind == "PNG" else b"P6\n2 1\n255\n" + b"\x12" * 6
+    assert open_picture(deep).notes == ("Colours of 16 bits reduced to 8.",)
+    assert open_picture(flat).notes == ()
+    assert np.array_equal(open_picture(deep).pixels, open_picture(flat).pixels)
+
+
 def test_cmyk_jpeg():
     picture = open_picture(encoded(Image.new("CMYK", (8, 8), (255, 0, 0, 0)), "JPEG"))
     assert np.abs(picture.pixels.astype(int) - [0, 255, 255]).max() <= 2

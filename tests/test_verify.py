@@ -1,6 +1,7 @@
 """`lipviz verify` agrees with a folder as it was written, and sees every way in which it can be changed."""
 
 import json
+import math
 import shutil
 from dataclasses import asdict
 
@@ -90,6 +91,7 @@ def auto(folder, **changes):
     (lambda f: config(f, lambda results: results.pop("bound")), "no Lipschitz bound"),
     (lambda f: config(f, lambda results: results["certified"].update({"36": 0.999})), "accuracy at 36/255 is"),
     (lambda f: config(f, lambda results: results.pop("accuracy")), "run.json says None"),
+    (lambda f: config(f, lambda results: results.update(accuracy=math.nan)), "run.json says nan"),
     (lambda f: attacks(f, DDN=np.full(6, 1e-6)), "6 ended inside a certified radius, which is a bug"),
     (lambda f: attacks(f, radius=np.full(6, 0.001)), "other radii than certificates.csv"),
     (lambda f: attacks(f, index=np.arange(6) + 10**6), "does not have: attack again"),
