@@ -15,9 +15,9 @@ TRY = {
         "fc_kind": "Assumed constant",
         "fc_logits": 10,
     },
-    "Forty steps of power iteration: watch the claim come down to the proof": {
+    "Sixty steps of power iteration: watch the claim come down to the proof": {
         "fc_kind": "Power iteration",
-        "fc_steps": 40,
+        "fc_steps": 60,
     },
     "Rows at a right angle: watch m / √2 become true": {"fc_kind": "Unit rows", "fc_angle": 90},
 }

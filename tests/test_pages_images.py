@@ -169,7 +169,7 @@ def test_every_size_and_way_and_chip(folder):
     for i in range(3):
         at.button(key=f"ci_try{i}").click().run()
         assert not at.exception
-    assert at.pills(key="ci_sample").value == "Astronaut"
+    assert at.pills(key="ci_sample").value == "Palace"
 
 
 def all_runs(at):
