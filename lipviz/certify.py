@@ -32,6 +32,7 @@ from lipviz.isometries import (
     Pool,
     ResidualAverage,
 )
+from lipviz.margins import margin
 from lipviz.norms import U, gamma
 from lipviz.operators import CircularConv, Padded, PaddedTranspose
 from lipviz.rotations import FrozenSeries
@@ -105,7 +106,7 @@ class Certifier:
             raise ValueError("images must be finite, got NaN or infinity")
         logits, error = map(torch.cat, zip(*map(self.logits, x.split(batch)), strict=True))
         label = logits.argmax(1)
-        return Certificate(label, _margin(logits, label), self.radius(logits, error, label), logits, error)
+        return Certificate(label, margin(logits, label), self.radius(logits, error, label), logits, error)
 
     def logits(self, x: Float[Tensor, "b ..."]) -> tuple[Float[Tensor, "b k"], Float[Tensor, " b"]]:
         """Logits and a bound of their error, carried through the network."""
@@ -326,7 +327,3 @@ def _pairwise(W: Float[Tensor, "k n"]) -> Float[Tensor, "k k"]:
         size = size.nan_to_num(math.inf, math.inf).clamp_min(TINY)  # NaN: inf / inf, a difference that overflows
         rows.append(torch.where(peak > 0, size, 0.0))
     return torch.stack(rows)
-
-
-def _margin(s: Float[Tensor, "b k"], label: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
-    return s.gather(1, label[:, None])[:, 0] - s.scatter(1, label[:, None], -math.inf).amax(1)

@@ -48,11 +48,9 @@ def _probe(p: Sequence[str], ink: str) -> str:
 
 
 def _region(p: Sequence[str], ink: str) -> str:
-    branch = [(48 + t, 72 - 500 / (t + 6)) for t in range(2, 100, 3)]
-    top = " ".join(f"{x:.1f},{max(y, 4):.1f}" for x, y in branch if y > 4)
     axes = _line([(20, 6), (20, 92), (152, 92)], ink)
     flipped = _line([(48 + 500 / (t + 6), 72 - t) for t in range(2, 66, 2)], p[0])
-    return axes + flipped + f'<polygon points="66,8 {top} 150,8" fill="none"/>' + _cross(74, 53, p[1])
+    return axes + flipped + _cross(74, 53, p[1])
 
 
 def _signs(p: Sequence[str], ink: str) -> str:

@@ -53,10 +53,6 @@ class Data:
         """The shape of one input, without the batch."""
         return tuple(self.x.shape[1:])
 
-    def to(self, device: torch.device | str) -> "Data":
-        """The same data with its four tensors on a device."""
-        return replace(self, **{k: getattr(self, k).to(device) for k in ("x", "y", "x_test", "y_test")})
-
 
 def as_float(x: Shaped[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """Images from 0 to 255 -> float32 in [0, 1]; floats stay as they are."""

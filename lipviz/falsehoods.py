@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lipviz.bounds import leaves
 from lipviz.certify import Certificate, Certifier, in_unit
 from lipviz.images import fit
+from lipviz.margins import margin, on_sphere
 from lipviz.norms import U
 from lipviz.operators import CircularConv, Padded, PaddedTranspose
 from lipviz.samples import load
@@ -138,21 +139,15 @@ def search(
 def _lower(model: nn.Module, x: Tensor, z: Tensor, label: int, size: float) -> Tensor:
     """A step down the margin of the label, back on to the sphere of that size around x, and into [0, 1]."""
     z = z.detach().requires_grad_()
-    (g,) = torch.autograd.grad(_margins(model(z), label).sum(), z)
+    (g,) = torch.autograd.grad(margin(model(z), label).sum(), z)
     if not g.any():  # a network that is flat here leaves no better choice
         g = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=z.dtype)
     change = z.detach() - x - g * (size / g.norm())
-    return (x + change * (size / change.norm())).clamp(0, 1)
+    return on_sphere(x, change, size)
 
 
 def _between(x: Tensor, z: Tensor, t: Float[Tensor, " n"]) -> Tensor:
     return (x + t.view(-1, 1, 1, 1) * (z - x)).clamp(0, 1)
-
-
-def _margins(s: Float[Tensor, "n k"], label: int) -> Float[Tensor, " n"]:
-    others = s.clone()
-    others[:, label] = -math.inf
-    return s[:, label] - others.amax(1)
 
 
 @torch.no_grad()
@@ -172,7 +167,7 @@ def _other(model: nn.Module, x: Float[Tensor, "n c h w"], label: int, sure: floa
 @torch.no_grad()
 def _found(model: nn.Module, x: Tensor, z: Tensor, first: int, steps: int) -> Found:
     points = _between(x[None], z[None], torch.linspace(0, 1.4, 43, dtype=torch.float64))
-    sizes, margins = (points - x).flatten(1).norm(dim=1), _margins(model(points), first)
+    sizes, margins = (points - x).flatten(1).norm(dim=1), margin(model(points), first)
     kept = torch.cat([torch.tensor([True]), sizes.diff() > 0])  # where all of it is clipped it goes no further
     label, _ = _lead(model, z[None])
     return Found(z.numpy(), float((z - x).norm()), first, label, steps, sizes[kept].numpy(), margins[kept].numpy())

@@ -5,7 +5,6 @@ Everything is float64 on the frozen network that the certificate speaks of; nump
 
 import base64
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from lipviz.certify import Certifier, in_unit
 from lipviz.images import Picture, fit
+from lipviz.margins import margin, on_sphere
 from lipviz.runs import Run
 
 WAYS = ("nearest class", "random noise")
@@ -99,14 +99,14 @@ def walk(
     x = in_unit(torch.tensor(pixels)[None])
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     if way == "random noise":
-        changed = torch.cat([_changed(x, noise, size) for size in sizes])
+        changed = torch.cat([on_sphere(x, noise, size) for size in sizes])
     else:
         changed = _descend(certifier.frozen, x, noise, sizes)
     with torch.no_grad():
         s = certifier.frozen(changed)
     size = (changed - x).flatten(1).norm(dim=1)
-    margin = _margin(s, s[0].argmax())
-    return Walk(changed.numpy(), size.numpy(), margin.numpy(), s.argmax(1).numpy())
+    lead = margin(s, s[0].argmax())
+    return Walk(changed.numpy(), size.numpy(), lead.numpy(), s.argmax(1).numpy())
 
 
 def _descend(
@@ -118,10 +118,10 @@ def _descend(
     for size in sizes:
         for _ in range(REFINED if size else 0):
             z = z.detach().requires_grad_()
-            (g,) = torch.autograd.grad(_margin(model(z), label).sum(), z)
+            (g,) = torch.autograd.grad(margin(model(z), label).sum(), z)
             if not g.any():  # a network that is flat here leaves no better choice
                 g = noise
-            z = _changed(x, z.detach() - x - g * (size / g.norm()), size)
+            z = on_sphere(x, z.detach() - x - g * (size / g.norm()), size)
         found.append(z.detach())
     return torch.cat(found)
 
@@ -137,17 +137,6 @@ def equal_noise(pixels: Float64[np.ndarray, "c h w"], size: float, seed: int = 0
         short = np.linalg.norm((pixels + middle * noise).clip(0, 1) - pixels) < size
         low, high = (middle, high) if short else (low, middle)
     return (pixels + low * noise).clip(0, 1)
-
-
-def _changed(x: Tensor, change: Tensor, size: float) -> Tensor:
-    return (x + change * (size / change.norm())).clamp(0, 1)
-
-
-def _margin(s: Float[Tensor, "n k"], label: Tensor) -> Float[Tensor, " n"]:
-    """Logit of one label minus the largest other one, for each row."""
-    other = s.clone()
-    other[:, label] = -math.inf
-    return s[:, label] - other.amax(1)
 
 
 def data_uri(pixels: np.ndarray) -> str:

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
 from lipviz.certify import Certifier, in_unit
+from lipviz.margins import margin, on_sphere
 
 STEPS = 30  # of one attempt
 BUDGETS = (10, STEPS, 100, 300)  # that a visitor may choose from
@@ -101,10 +102,6 @@ class Target:
         """The classes that an attempt goes for: all, or one of them, the closest first."""
         return self.nearest if number % 2 == 0 else [self.nearest[(number // 2) % len(self.nearest)]]
 
-    def margin(self, s: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
-        """Logit of the answer minus the largest other one."""
-        return s[:, self.y] - s[:, self.others].amax(1)
-
     def size(self, z: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
         """l2 norm of the change from the picture to each z."""
         return (z - self.x).flatten(1).norm(dim=1)
@@ -116,9 +113,9 @@ class Target:
         A margin is under the floor where not even the largest rounding error of its logits would lift it up to it.
         """
         s, e = self.certifier.logits(z)
-        size, margin, label = self.size(z), self.margin(s), s.argmax(1)
-        under = (margin + 2 * e < self.floor(size)) | ((label != self.y) & (size * _ROUNDING < self.radius))
-        numbers = zip(z.numpy(), size.tolist(), margin.tolist(), label.tolist(), strict=True)
+        size, lead, label = self.size(z), margin(s, self.y), s.argmax(1)
+        under = (lead + 2 * e < self.floor(size)) | ((label != self.y) & (size * _ROUNDING < self.radius))
+        numbers = zip(z.numpy(), size.tolist(), lead.tolist(), label.tolist(), strict=True)
         return [Point(*point) for point in numbers], under.numpy()
 
     @torch.no_grad()
@@ -191,7 +188,7 @@ def _search(
     for row, k in enumerate(numbers):
         aim[row, target.aim(k)] = 0.0
     eps: Tensor | None = None
-    z = _stepped(x, noise, torch.full((len(numbers),), min(max(target.radius, 1e-3), 1.0)).double())
+    z = on_sphere(x, noise, torch.full((len(numbers),), min(max(target.radius, 1e-3), 1.0)).double())
     best, lowest = z.clone(), z.clone()
     best_key = torch.full((len(numbers), 2), math.inf, dtype=torch.float64)  # (0, size) of a break, (1, margin) without
     slack = torch.full((len(numbers),), math.inf, dtype=torch.float64)
@@ -201,11 +198,11 @@ def _search(
         aimed = s[:, target.y] - (s + aim).amax(1)
         (g,) = torch.autograd.grad(aimed.sum(), z)
         with torch.no_grad():
-            margin, size, broken = target.margin(s), target.size(z), s.argmax(1) != target.y
-            key = torch.stack([(~broken).double(), torch.where(broken, size, margin)], 1)
+            lead, size, broken = margin(s, target.y), target.size(z), s.argmax(1) != target.y
+            key = torch.stack([(~broken).double(), torch.where(broken, size, lead)], 1)
             ahead = (key[:, 0] < best_key[:, 0]) | ((key[:, 0] == best_key[:, 0]) & (key[:, 1] < best_key[:, 1]))
             best_key[ahead], best[ahead] = key[ahead], z[ahead]
-            nearer = (gap := margin - target.floor(size)) < slack
+            nearer = (gap := lead - target.floor(size)) < slack
             slack[nearer], lowest[nearer] = gap[nearer], z[nearer]
             turn = (1 + math.cos(math.pi * step / steps)) / 2  # from 1 down to 0
             length = g.flatten(1).norm(dim=1)
@@ -215,16 +212,10 @@ def _search(
             eps = torch.where(broken, torch.minimum(eps, size) * (1 - rate), eps * (1 + rate)).clamp(1e-9, math.sqrt(d))
             g = torch.where((length > 0)[:, None, None, None], g, -noise)  # flat here: no better choice
             down = g / g.flatten(1).norm(dim=1)[:, None, None, None]
-            z = _stepped(x, z - x - (eps * (0.05 + 0.95 * turn))[:, None, None, None] * down, eps)
+            z = on_sphere(x, z - x - (eps * (0.05 + 0.95 * turn))[:, None, None, None] * down, eps)
     broken = best_key[:, 0] == 0
     best[broken] = target.shortened(best[broken])
     return best, lowest
-
-
-def _stepped(x: Tensor, change: Tensor, size: Tensor) -> Tensor:
-    """x and a change brought to a norm, clipped to [0, 1]."""
-    length = change.flatten(1).norm(dim=1).clamp_min(1e-300)
-    return (x + change * (size / length)[:, None, None, None]).clamp(0, 1)
 
 
 def _seeded(number: int) -> torch.Generator:

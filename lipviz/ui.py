@@ -193,7 +193,7 @@ def pick_runs(
 
 def certifier(run: "Run") -> "Certifier":
     """The run's network, frozen and bounded once for all visitors; raises RunError on broken weights."""
-    return _certifier(str(run.folder), _stamp(run))
+    return _certifier(str(run.folder), stamp(run))
 
 
 @st.cache_resource(max_entries=24, show_spinner="Bounding the network in float64 ...")
@@ -207,7 +207,7 @@ def _certifier(folder: str, stamp: float) -> "Certifier":
 
 def layer_spectra(run: "Run") -> list["Spectrum"]:
     """Singular values of every layer of the run, computed once for all visitors."""
-    return _spectra(str(run.folder), _stamp(run))
+    return _spectra(str(run.folder), stamp(run))
 
 
 @st.cache_data(max_entries=24, show_spinner="Computing singular values ...")
@@ -219,7 +219,7 @@ def _spectra(folder: str, stamp: float) -> list["Spectrum"]:
     return spectra(run.model, run.spec.input_shape)
 
 
-def _stamp(run: "Run", file: str = "weights.safetensors") -> float:
+def stamp(run: "Run", file: str = "weights.safetensors") -> float:
     """Changes with the file, so that a cache entry of an older training is not used."""
     path = run.folder / file
     return path.stat().st_mtime if path.exists() else 0.0
@@ -227,7 +227,7 @@ def _stamp(run: "Run", file: str = "weights.safetensors") -> float:
 
 def layer_names(run: "Run") -> list[str]:
     """The layers of the run that have a Gram matrix."""
-    return _layer_names(str(run.folder), _stamp(run))
+    return _layer_names(str(run.folder), stamp(run))
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -239,7 +239,7 @@ def _layer_names(folder: str, stamp: float) -> list[str]:
 
 def layer_gram(run: "Run", index: int, frequency: int) -> "Gram":
     """Gram matrix, T and q of one layer of the run, computed once for all visitors."""
-    return _layer_gram(str(run.folder), _stamp(run), index, frequency)
+    return _layer_gram(str(run.folder), stamp(run), index, frequency)
 
 
 @st.cache_data(max_entries=64, show_spinner="Computing the Gram matrix ...")

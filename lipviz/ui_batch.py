@@ -118,7 +118,7 @@ def show(runs: Sequence["Run"], key: str) -> None:
 def _table(run: "Run", done: dict[Any, Any]) -> dict[str, Any]:
     """What is known of the upload for this network, as its weights are now."""
     new = {"next": 0, "seconds": 0.0, "rows": [], "faults": []}
-    return done.setdefault((str(run.folder), ui._stamp(run)), new)
+    return done.setdefault((str(run.folder), ui.stamp(run)), new)
 
 
 def _left(runs: Sequence["Run"], listing: "Listing", done: dict[Any, Any]) -> "list[tuple[Run, int]]":

@@ -83,7 +83,7 @@ def selected(lines: Sequence["Standing"]) -> list[str]:
 
 def standings(runs: Sequence["Run"]) -> list["Standing"]:
     """The lines of a ranking, read once for all visitors."""
-    stamps = [ui._stamp(run, file) for run in runs for file in ("run.json", "certificates.csv", "attacks.npz")]
+    stamps = [ui.stamp(run, file) for run in runs for file in ("run.json", "certificates.csv", "attacks.npz")]
     return _standings(tuple((str(run.folder), run.name) for run in runs), tuple(stamps), list(runs))
 
 

@@ -114,7 +114,7 @@ def layer(controls: "DeltaGenerator", run: "Run", view: str) -> Shown:
     t = lessons.diagonal(gram) if view == "T - G" else None
     frames = None
     with ui.in_words():  # discs over the training that cannot be read leave those of now
-        frames = _frames(str(run.folder), _stamp(run), index)
+        frames = _frames(str(run.folder), ui.stamp(run, "spectra.npz"), index)
     if frames is not None and t is not None and frames.left is None:
         frames = None
     point = 100
@@ -198,11 +198,6 @@ def _layer_data(gram: "Gram", q: "NDArray", t: "NDArray | None", frames: "Frames
         "frames": [stored[i] | {"epoch": int(frames.epoch[i]), "point": points[i]} for i in kept],
         "epochs": int(frames.epoch[-1]),
     }
-
-
-def _stamp(run: "Run") -> float:
-    path = run.folder / "spectra.npz"
-    return path.stat().st_mtime if path.exists() else 0.0
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

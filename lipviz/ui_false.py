@@ -126,7 +126,7 @@ def _power() -> Shown:
 def _std() -> Shown:
     run, name, other = _network(LIPSCHITZ)
     std = _stds()
-    case = _forgotten(str(run.folder) if run else "", ui._stamp(run) if run else 0.0, name, other, std)
+    case = _forgotten(str(run.folder) if run else "", ui.stamp(run) if run else 0.0, name, other, std)
     call = f"falsehoods.forgotten_std(certifier, x, {std}{', run.spec.mean' if run else ''})"
     about = _about(run, "a 1-Lipschitz network")
     return _shown(case, run, name, other, call, f"{about} Here it is fed (x - mean) / {std}, with one std for all.")
@@ -286,7 +286,7 @@ _BOUNDED: set[tuple[str, float]] = set()  # networks whose certifier is in the c
 
 
 def _stamped(run: "Run") -> tuple[str, float]:
-    return str(run.folder), ui._stamp(run)
+    return str(run.folder), ui.stamp(run)
 
 
 def _ready(run: "Run | None", name: str, other: str) -> tuple["Certifier", "Tensor", "Found"]:

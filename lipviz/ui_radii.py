@@ -92,7 +92,7 @@ def opened(chosen: Sequence["Run"], one: str) -> list[Shown]:
         name, cost = ui.literal(run.name), "its curve, histogram, classes and images cannot be drawn"
         read = None
         with _said(cost):
-            read = _counted(str(run.folder), ui._stamp(run, "certificates.csv"), len(run.classes))
+            read = _counted(str(run.folder), ui.stamp(run, "certificates.csv"), len(run.classes))
             if read is None:
                 st.warning(f"{name} has no certificates (certificates.csv is missing or empty): {cost}.")
         shown += [Shown(run, *read)] if read is not None else []
@@ -109,7 +109,7 @@ def _both(run: "Run") -> "Sandwich | None":
     """Both sides of the truth for the run; a sentence where there is one side only."""
     cost, both = "what attacks leave and what is unknown cannot be drawn", None
     with _said(cost):
-        stamps = tuple(ui._stamp(run, file) for file in ("certificates.csv", "attacks.npz"))
+        stamps = tuple(ui.stamp(run, file) for file in ("certificates.csv", "attacks.npz"))
         both = _attacked(str(run.folder), stamps)
         if both is None:
             st.caption(f"{ui.literal(run.name)} has no attacks.npz: {cost}. `lipviz attack` makes one.")

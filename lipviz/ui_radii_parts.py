@@ -26,7 +26,7 @@ WHO = ["right", "wrong"]
 
 def gallery(item: Shown) -> "Gallery | None":
     """The images of the test set, or a sentence why there are none."""
-    stamp = ui._stamp(item.run, "certificates.csv")
+    stamp = ui.stamp(item.run, "certificates.csv")
     found = _gallery(str(item.run.folder), item.run.name, stamp, os.environ.get("LIPVIZ_DATA", ""))
     if isinstance(found, str):
         st.info(ui.sentence(found), icon=":material/image_not_supported:")

@@ -89,7 +89,7 @@ def picture(
             ends = [history.exact(run, ui.layer_spectra(run)) for run, _ in pairs]
     points = history.shares(histories)
     start = max(i for i, p in enumerate(points) if i == 0 or 100 * p <= progress + 1e-6)
-    files = tuple((str(run.folder), ui._stamp(run), ui._stamp(run, "spectra.npz")) for run, _ in pairs)
+    files = tuple((str(run.folder), ui.stamp(run), ui.stamp(run, "spectra.npz")) for run, _ in pairs)
     drawn = _drawn(files, kind, log, number, exact, start, ui.dark(), histories, ends)
     if not drawn:
         st.info(f"None of these runs has a layer {number}.")
@@ -197,7 +197,7 @@ def depth(run: "Run") -> int:
 
 def frequency_map(run: "Run", number: int) -> "Frequencies | None":
     """The frequency map of a layer, computed once for all visitors."""
-    return _frequency_map(str(run.folder), ui._stamp(run), number)
+    return _frequency_map(str(run.folder), ui.stamp(run), number)
 
 
 @st.cache_data(max_entries=48, show_spinner="Computing the frequency map ...")

@@ -140,7 +140,7 @@ def _values(pairs: Sequence[tuple["Run", "History"]], number: int | None, share:
 
 def measured(run: "Run") -> tuple[float, str]:
     """The measured gain of the run and the input where it was found, computed once for all visitors."""
-    return _measured(str(run.folder), ui._stamp(run), run)
+    return _measured(str(run.folder), ui.stamp(run), run)
 
 
 @st.cache_data(max_entries=48, show_spinner="Measuring the gain ...")
@@ -152,7 +152,7 @@ def _measured(folder: str, stamp: float, _run: "Run") -> tuple[float, str]:
 
 def jacobians(run: "Run", image: str) -> list["Jacobian"]:
     """The Jacobians of the run at a named input, computed once for all visitors."""
-    return _jacobians(str(run.folder), ui._stamp(run), image)
+    return _jacobians(str(run.folder), ui.stamp(run), image)
 
 
 @st.cache_data(max_entries=48, show_spinner="Writing out Jacobians ...")

@@ -113,11 +113,6 @@ def test_as_float():
     assert as_float(points) is points
 
 
-def test_to_moves_all_four_tensors():
-    moved = toy("moons", n=4).to("meta")
-    assert {t.device.type for t in (moved.x, moved.y, moved.x_test, moved.y_test)} == {"meta"}
-
-
 def test_one_level_is_split(stored):
     d = folder(stored(one_level()), seed=5)
     assert d.classes == CLASSES and d.input_shape == (3, 8, 8) and d.name == "pictures" and d.notes == ()
