@@ -49,16 +49,16 @@ with right:
     with line:
         ui_walks.proof(answers, walks, focus, step, way)
     with changed:
+        with st.container(key="ci_verdict"):
+            ui_walks.verdicts(answers, walks, step)
         ui_walks.pictures(answers[focus], walks[focus], step, way)
 batch = st.container()
 
-st.subheader("What they answer to the changed picture")
+st.subheader("Who falls first")
 rows = ui_walks.changes(answers, walks, step)
-with st.container(key="ci_verdict"):
-    ui_walks.verdicts(answers, walks, step)
-    st.markdown(ui_tries.comparison(answers))
-    ui_tries.go_there(answers)
-    ui_tries.report(answers)
+st.markdown(ui_tries.comparison(answers))
+ui_tries.go_there(answers)
+ui_tries.report(answers)
 ui_pictures.stable(answers)
 with ui_page.part("notice"):
     ui.notice(ui_walks.notice(rows, step, way, answers[focus].run.name))

@@ -11,6 +11,7 @@ from shipped import CHECKPOINTS
 
 from lipviz import runs
 from lipviz.certify import certify
+from lipviz.digits import rounded_down
 from lipviz.networks import Spec
 from lipviz.protocols import groups
 from lipviz.recipes import Recipe
@@ -141,7 +142,7 @@ def one_probe(page, messages, planes):
     for map in shown["maps"]:
         at = torch.tensor([shown["probe"]], dtype=torch.float64)
         proved = float(certify(runs.load(planes / map["name"]).model, at).radius)
-        assert map["proved"] == pytest.approx(proved, rel=1e-9) and f"{proved:.3g}proof" in map["text"]
+        assert map["proved"] == pytest.approx(proved, rel=1e-9) and f"{rounded_down(proved)}proof" in map["text"]
 
 
 def label(folder, data):
