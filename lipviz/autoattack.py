@@ -169,7 +169,9 @@ def evaluate(
     certificate = certifier(x)
     if x.ndim != 4 or certificate.logits.shape[1] < 4 or min(x.shape[2:]) < 5:
         got = f"{certificate.logits.shape[1]} classes of inputs {tuple(x.shape[1:])}"
-        raise ValueError(f"AutoAttack needs images of at least 5x5 pixels and four classes, got {got}")
+        raise ValueError(
+            f"AutoAttack needs images of at least 5x5 pixels and four classes, got {got}: attack without --auto"
+        )
     with _listening() as remarks:
         package = "a stand-in" if by else f"pyautoattack {_pyautoattack_version()}"
         fast = deepcopy(certifier.frozen).float().eval()

@@ -4,6 +4,7 @@ What a user got wrong ends with exit code 2 and one line on standard error.
 """
 
 import argparse
+import csv
 import json
 import shlex
 import sys
@@ -223,8 +224,8 @@ def _try(entries: "Sequence[Entry]", device: str, options: argparse.Namespace) -
             print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
             if options.csv:
                 new = not options.csv.exists()
-                with options.csv.open("a", encoding="utf-8") as file:
-                    file.write((",".join(row) + "\n") * new + ",".join(map(str, row.values())) + "\n")
+                with options.csv.open("a", encoding="utf-8", newline="") as file:
+                    csv.writer(file, lineterminator="\n").writerows([*([row] if new else []), row.values()])
 
 
 def _certify(options: argparse.Namespace) -> None:
@@ -349,7 +350,7 @@ def _checked(file: Path, model: Path | None) -> "list[Finding]":
         raise ValueError(f"{file} is not a file of JSON: give a run folder, or a certificate") from None
     each = said if isinstance(said, list) else [said]
     if not each or not all(isinstance(one, dict) for one in each):
-        raise ValueError(f"{file} is not a certificate of lipviz")
+        raise ValueError(f"{file} is not a certificate of lipviz: make one with `lipviz certify --json`")
     here = [runs.load(model)] if model else runs.find(Path("checkpoints"), Path("runs"))
     return [finding for one in each for finding in proofs.check(one, here[0] if model else proofs.fitting(one, here))]
 

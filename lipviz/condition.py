@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lipviz.tables import as_csv
+
 TOLERANCE = 1e-12  # relative, of the smallest eigenvalue: what float64 leaves of a zero
 TWO = np.array([[1.2, 0.8], [-0.3, 0.6]])
 THREE = np.array([[1.2, 0.5, 0.4], [-0.1, 1.1, 0.2], [0.2, 0.1, 1.2]])
@@ -188,8 +190,7 @@ def table(G: NDArray, found: Mapping[str, NDArray]) -> list[dict[str, str]]:
 def csv(G: NDArray, found: Mapping[str, NDArray]) -> str:
     """The same as a file, in full digits."""
     head = ["rule", "condition", "trace", "slack", *(f"t{i + 1}" for i in range(len(G)))]
-    rows = [[name.replace(",", ""), state(G, t), t.sum(), slack(G, t), *t] for name, t in found.items()]
-    return "\n".join(",".join(str(cell) for cell in row) for row in [head, *rows]) + "\n"
+    return as_csv(head, [[name, state(G, t), t.sum(), slack(G, t), *t] for name, t in found.items()])
 
 
 def vector(t: NDArray) -> str:
@@ -241,6 +242,7 @@ for name, row in rules.items():
 import plotly.graph_objects as go
 import torch
 from lipviz import sdp
+from lipviz.tables import as_csv
 
 W = np.array({W.tolist()})
 t = np.array({t.tolist()})

@@ -1,8 +1,9 @@
 """Numbers in digits that never claim more than is proven: radii rounded down, bounds rounded up, by exact decimals."""
 
 import math
-from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal
+from decimal import ROUND_DOWN, ROUND_FLOOR, ROUND_UP, Context, Decimal
 
+SEVEN = Context(prec=7, rounding=ROUND_FLOOR)
 PLAIN = (1e-6, 1e9)  # between these without an exponent
 
 
@@ -33,6 +34,15 @@ def rounded_up(value: float, digits: int = 4) -> str:
     if not 0 < value < math.inf:
         return f"{value}"
     return _text(_rounded(Decimal(value), digits, ROUND_UP).normalize(), value)
+
+
+def seven_digits(value: float) -> str:
+    """Seven digits of the value, and never more than it: a radius that is written down must still be certified.
+
+    >>> seven_digits(0.29999999999), seven_digits(2.0)
+    ('0.2999999', '2')
+    """
+    return str(SEVEN.create_decimal_from_float(value))
 
 
 def _rounded(exact: Decimal, digits: int, rounding: str) -> Decimal:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lipviz.digits import rounded_down
+from lipviz.tables import as_csv
 
 if TYPE_CHECKING:
     from lipviz.falsehoods import Case
@@ -210,12 +211,12 @@ def table(case: "Case", answers: tuple[str, str]) -> list[dict[str, str]]:
 
 def csv(case: "Case") -> str:
     """The margin on the way that the search found, beside the two lines, one size a line."""
-    lines = ["size,margin,claimed_line,certified_line"]
+    rows = []
     for s, m in zip(case.found.sizes.tolist(), case.found.margins.tolist(), strict=True):
         claimed = case.margin * (1 - s / case.claimed) if case.claimed else 0.0
         certified = float(case.found.margins[0]) * (1 - s / case.certified) if case.certified else 0.0
-        lines.append(f"{s!r},{m!r},{max(claimed, 0.0)!r},{max(certified, 0.0)!r}")
-    return "\n".join([*lines, ""])
+        rows.append((s, m, max(claimed, 0.0), max(certified, 0.0)))
+    return as_csv(["size", "margin", "claimed_line", "certified_line"], rows)
 
 
 def code(call: str, folder: str | None, picture: str, other: str, shape: tuple[int, ...], built: bool) -> str:

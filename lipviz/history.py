@@ -17,6 +17,7 @@ from lipviz.layers import LAYERS
 from lipviz.networks import Spec
 from lipviz.runs import Run, RunError
 from lipviz.spectra import Spectrum
+from lipviz.tables import as_csv
 
 MOST = 40  # frames sent to the browser
 QUANTILES = "64 quantiles, stored while it trained"
@@ -216,14 +217,14 @@ def summary(histories: Sequence[History], number: int | None, share: float = 1.0
 
 def csv(histories: Sequence[History]) -> str:
     """Every value of every state: run, layer, epoch, rank from 0 (largest) to 1, singular value."""
-    lines = ["run,layer,padding,epoch,rank,sigma"]
+    rows: list[tuple[object, ...]] = []
     for h in histories:
         for layer in h.layers:
             ranks = np.linspace(0, 1, layer.states.shape[1])
             for epoch, state in zip(h.epochs, layer.states, strict=True):
-                head = f'"{h.name}",{layer.number},{layer.padding},{epoch if len(h.epochs) > 1 else "end"}'
-                lines += [f"{head},{rank:.5f},{value:.7g}" for rank, value in zip(ranks, state, strict=True)]
-    return "\n".join([*lines, ""])
+                head = (h.name, layer.number, layer.padding, epoch if len(h.epochs) > 1 else "end")
+                rows += [(*head, f"{rank:.5f}", f"{value:.7g}") for rank, value in zip(ranks, state, strict=True)]
+    return as_csv(["run", "layer", "padding", "epoch", "rank", "sigma"], rows)
 
 
 def distance(quantiles: NDArray, count: int) -> float:

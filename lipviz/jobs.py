@@ -88,7 +88,7 @@ def _config(source: str | Path, layer: str, epochs: int, width: int, device: str
     """run.json of a run that waits; the data are read once, so that what is wrong with them is said at once."""
     from lipviz import data
     from lipviz.recipes import default_recipe, default_spec
-    from lipviz.train import pick_device
+    from lipviz.step import pick_device
 
     pick_device(device)
     loaded = data.load(source, None, seed)

@@ -19,8 +19,8 @@ from PIL import Image
 
 from lipviz.certify import Certifier
 from lipviz.pictures import data_uri
+from lipviz.provenance import revision
 from lipviz.runs import Run
-from lipviz.train import revision
 from lipviz.verify import ABOVE, EXACT, NEAR, TINY, Finding
 
 BESIDE = {"picture", "notes"}  # what the command line adds: about the file that the picture came from

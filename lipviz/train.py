@@ -5,16 +5,13 @@ the test set is read once, at the end, for certificates.csv.
 """
 
 import copy
-import decimal
 import math
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +20,15 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
-from lipviz import __version__, grams, runs
 from lipviz import data as datasets
+from lipviz import grams, runs
 from lipviz.certify import Certifier, certified_accuracy
 from lipviz.compiled import Choice, choose, ready
 from lipviz.costs import costs
+from lipviz.digits import seven_digits
 from lipviz.forms import Scaled, started
 from lipviz.networks import Spec, build
+from lipviz.provenance import hardware, revision
 from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate
 from lipviz.spectra import spectra
 from lipviz.step import Step, pick_device, precision
@@ -37,7 +36,6 @@ from lipviz.step import Step, pick_device, precision
 NOWHERE = Path()  # the folder of a Trainer that only steps: nothing is written before `run`
 EVALUATIONS = 24  # at most so many rows of metrics.csv
 HELD_OUT = 1000  # at most so many images behind each of them
-DOWN = decimal.Context(prec=7, rounding=decimal.ROUND_FLOOR)
 
 
 class Trainer:
@@ -329,39 +327,6 @@ def alone(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # where a file in use cannot be removed it stays, and is free
             (folder / runs.LOCK).unlink(missing_ok=True)
         lock.release()
-
-
-def seven_digits(value: float) -> str:
-    """Seven digits of the value, and never more than it: a radius that is written down must still be certified.
-
-    >>> seven_digits(0.29999999999), seven_digits(2.0)
-    ('0.2999999', '2')
-    """
-    return str(DOWN.create_decimal_from_float(value))
-
-
-@cache
-def revision() -> str:
-    """The version of lipviz, with its commit where it runs from a checkout, such as "0.1.0 at 7be29ebd3c52"."""
-    root, version = Path(__file__).resolve().parents[1], __version__
-    if not (root / ".git").exists():
-        return version
-    describe = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}", "describe", "--always", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            [*describe, "--abbrev=12", "--dirty= with changes"], capture_output=True, text=True, check=True, timeout=60
-        )
-    except (OSError, subprocess.SubprocessError):
-        return version  # no git on this machine, or it does not trust the folder
-    return f"{version} at {done.stdout.strip()}"
-
-
-def hardware(device: torch.device) -> str:
-    """What a run was computed on, in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU {platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def train(

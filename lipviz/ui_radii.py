@@ -277,15 +277,18 @@ def summary(shown: Sequence[Shown], k: int) -> list[dict[str, Any]]:
 
 def csv(shown: Sequence[Shown]) -> str:
     """A line for each test input of each run; the last column is the smallest change that attacks of it found."""
-    lines = ["run,input,label,prediction,right,radius,attacked"]
+    from lipviz.tables import as_csv
+
+    rows: list[tuple[object, ...]] = []
     for item in shown:
         found = item.found
         attacked = {} if item.both is None else dict(zip(item.both.row.tolist(), item.both.distance, strict=True))
         columns = (found.index, found.label, found.prediction, found.correct, found.radius)
         for i, (index, label, said, right, radius) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-            far = f"{float(attacked[i])!r}" if i in attacked else ""
-            lines.append(f"{item.run.name},{index},{label},{said},{int(right)},{radius!r},{far}")
-    return "\n".join([*lines, ""])
+            rows.append(
+                (item.run.name, index, label, said, int(right), radius, float(attacked[i]) if i in attacked else "")
+            )
+    return as_csv(["run", "input", "label", "prediction", "right", "radius", "attacked"], rows)
 
 
 def notes(chosen: Sequence["Run"]) -> list[str]:

@@ -149,9 +149,11 @@ def selected(item: Shown, images: "Gallery | None", low: int, high: int, right: 
 
 def range_csv(item: Shown, rows: "NDArray") -> str:
     """Every answer of the range: index, label, prediction and radius as stored."""
-    found = item.found
-    lines = [f"{found.index[i]},{found.label[i]},{found.prediction[i]},{float(found.radius[i])!r}" for i in rows]
-    return "\n".join(["input,label,prediction,radius", *lines, ""])
+    from lipviz.tables import as_csv
+
+    columns = ("index", "label", "prediction", "radius")
+    found = [getattr(item.found, name)[rows].tolist() for name in columns]
+    return as_csv(["input", *columns[1:]], zip(*found, strict=True))
 
 
 def by_class(item: Shown, k: int) -> list[dict[str, Any]]:

@@ -105,11 +105,12 @@ def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> 
 
 def csv(answers: Sequence["Answer"], walks: Sequence["Walk"]) -> str:
     """Size, margin and answer of every step of every network's walk, then the best points of all attempts."""
-    lines = ["network,certified_radius,found_by,size,margin,answer"]
+    from lipviz.tables import as_csv
+
+    rows: list[tuple[object, ...]] = []
 
     def add(answer: "Answer", by: str, size: float, margin: float, name: str) -> None:
-        quoted = '"' + name.replace('"', '""') + '"'
-        lines.append(f"{answer.run.name},{answer.radius!r},{by},{float(size)!r},{float(margin)!r},{quoted}")
+        rows.append((answer.run.name, answer.radius, by, float(size), float(margin), name))
 
     for answer, walk in zip(answers, walks, strict=True):
         for size, margin, label in zip(walk.size, walk.margin, walk.label, strict=True):
@@ -118,7 +119,7 @@ def csv(answers: Sequence["Answer"], walks: Sequence["Walk"]) -> str:
             add(answer, f"attempt {number}", size, margin, "")
         if point := best(answer):
             add(answer, "smallest break", point.size, point.margin, answer.run.class_name(point.label))
-    return "\n".join([*lines, ""])
+    return as_csv(["network", "certified_radius", "found_by", "size", "margin", "answer"], rows)
 
 
 def notice(rows: Sequence[dict[str, Any]], step: int, way: str, seen: str) -> str:

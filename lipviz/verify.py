@@ -48,7 +48,9 @@ def verify(
     """
     rows = run.certificates
     if rows is None:
-        raise ValueError(f"{run.folder} has no certificates.csv: its training did not come to an end")
+        raise ValueError(
+            f"{run.folder} has no certificates.csv: finish it with `lipviz train --resume --out {run.folder}`"
+        )
     certifier = certifier or Certifier(run.model, run.spec.input_shape)
     found = [_bound(run, certifier), _shares(run, rows)]
     if source is None:

@@ -15,8 +15,9 @@ import lipviz
 from lipviz import data, runs
 from lipviz.certify import Certifier
 from lipviz.layers import LAYERS
+from lipviz.provenance import revision
 from lipviz.recipes import Recipe, default_recipe, default_spec, learning_rate, offset_cross_entropy
-from lipviz.train import Trainer, alone, revision, train
+from lipviz.train import Trainer, alone, train
 
 RECIPE = Recipe(epochs=4, batch=64, held_out=0.2)
 
