@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from lipviz.tables import as_csv
 
 TOLERANCE = 1e-12  # relative, of the smallest eigenvalue: what float64 leaves of a zero
-TWO = np.array([[1.2, 0.8], [-0.3, 0.6]])
 THREE = np.array([[1.2, 0.5, 0.4], [-0.1, 1.1, 0.2], [0.2, 0.1, 1.2]])
 PAIRS = {"G12": (0, 1), "G13": (0, 2), "G23": (1, 2)}
 
@@ -96,11 +95,6 @@ def direction(W: NDArray, t: NDArray) -> tuple[NDArray, float, float]:
     v = np.linalg.eigh(np.diag(t) - W.T @ W)[1][:, 0]
     v = v * (1.0 if v[np.abs(v).argmax()] > 0 else -1.0)
     return v, float(((W @ v) ** 2).sum()), float((t * v * v).sum())
-
-
-def hyperbola(G: NDArray, t: NDArray) -> NDArray:
-    """(t_1 - G_11) (t_2 - G_22) - G_12^2 for points t (..., 2): zero on the edge, where also t_1 >= G_11."""
-    return np.asarray((t[..., 0] - G[0, 0]) * (t[..., 1] - G[1, 1]) - G[0, 1] ** 2)
 
 
 def balanced(G: NDArray) -> bool:

@@ -183,7 +183,7 @@ def formula(s: Float[Tensor, " k"], body: float, distance: Float[Tensor, "k k"] 
     return float(radii[j]), float(divisor[j])
 
 
-def _case(certifier: Certifier, x: Tensor, claimed: float, divisor: float, margin: float, found: Found) -> Case:
+def _case(certifier: "Certifier | Fed", x: Tensor, claimed: float, divisor: float, margin: float, found: Found) -> Case:
     """What was found counts only where the other answer is certain."""
     certificate = certifier(torch.stack([x, torch.tensor(found.pixels)]))
     label = int(certificate.label[0])
@@ -268,7 +268,7 @@ def forgotten_std(
     return _case(fed, x, claimed, divisor, float(certificate.margin[0]), search(fed.frozen, x))
 
 
-class Fed(Certifier):
+class Fed:
     """Certificates of x -> network((x - mean) / std + mean), from those of the network.
 
     A change of x of size r is one of size r / std for the network, so that its certified radius times std is one of

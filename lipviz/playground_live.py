@@ -85,7 +85,6 @@ class Live:
     running: bool = False
     again: bool = False  # the whole page is to be drawn once more, not the fragment only
     said: str = ""
-    number: int = 0  # of settings so far
 
     @property
     def stored(self) -> bool:
@@ -284,11 +283,6 @@ def stored(setup: Setup) -> Net:
     """An example that ships, as a net of its own."""
     frame, history = _stored(STORED_SETUPS.index(setup))
     return Net(setup, frame, [list(row) for row in history])
-
-
-def restored(setup: Setup) -> torch.nn.Module:
-    """The network of an example, to certify with."""
-    return _session(STORED_SETUPS.index(setup)).model
 
 
 @cache

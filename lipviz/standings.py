@@ -165,23 +165,6 @@ def attacks(run: Run) -> dict[str, float | None] | None:
     return {"tightness": tightness, "attacked": attacked, "broken": float(found.broken)}
 
 
-def pareto(points: Sequence[tuple[float, float]], high: bool = True) -> list[int]:
-    """Indices of the points that no other beats in both numbers, from left to right.
-
-    The second is better when larger; the first as well if `high`, else when smaller.
-
-    >>> pareto([(1.0, 3.0), (2.0, 2.0), (1.0, 1.0)]), pareto([(1.0, 3.0), (2.0, 2.0), (2.0, 4.0)], high=False)
-    ([0, 1], [0, 2])
-    """
-    way = -1 if high else 1
-    best, kept = -math.inf, []
-    for i in sorted(range(len(points)), key=lambda i: (way * points[i][0], -points[i][1])):
-        if points[i][1] > best:
-            best = points[i][1]
-            kept.append(i)
-    return sorted(kept, key=lambda i: points[i][0])
-
-
 def ranks(values: Sequence[float]) -> list[float]:
     """1 for the largest; equal values share the mean of their places.
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import torch
 
 from lipviz.layers import LAYERS, conv2d, dense
@@ -9,6 +10,7 @@ from lipviz.networks import Spec, build
 
 KERNELS = (1, 2, 3, 5)
 WIDTHS = ((1, 1), (2, 3), (4, 2), (3, 3), (2, 9))
+TWO = np.array([[1.2, 0.8], [-0.3, 0.6]])  # what the page on the condition begins with
 CONSTRAINED = tuple(name for name in LAYERS if name != "plain")
 
 

@@ -83,3 +83,14 @@ def run_of(root, name="little", n=8, **changes):
     rows = [f"{i},{int(i >= n / 2)},0,1.0,{i / 10}" for i in range(n)]
     (folder / "certificates.csv").write_text("\n".join(["index,label,prediction,margin,radius", *rows, ""]))
     return runs.load(folder)
+
+
+def unbeaten(points, high=True):
+    """Places of the points that no other beats in both numbers, from left to right, by all pairs.
+
+    The second number is better when larger; the first as well if `high`, else when smaller.
+    """
+    way = 1 if high else -1
+    beaten = [any(way * q[0] >= way * p[0] and q[1] >= p[1] and q != p for q in points) for p in points]
+    kept = {p: i for i, (p, lost) in enumerate(zip(points, beaten, strict=True)) if not lost}
+    return sorted(kept.values(), key=lambda i: points[i][0])

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from browser import MARKS, find, serve, settled, watched
-from folders import copied
+from folders import copied, unbeaten
 from shipped import CHECKPOINTS
 
 from lipviz import runs
@@ -15,7 +15,7 @@ from lipviz.digits import rounded_down
 from lipviz.networks import Spec
 from lipviz.protocols import groups
 from lipviz.recipes import Recipe
-from lipviz.standings import pareto, standings
+from lipviz.standings import standings
 from lipviz.train import train
 
 pytestmark = MARKS
@@ -83,8 +83,8 @@ def test_eps_is_dragged_in_the_browser_and_kept_in_the_address(visit, ranking, p
     places = {mark["name"]: mark["y"] for mark in moved["marks"] if not mark["published"]}
     for line in ranking:
         assert places[line.name] == pytest.approx(line.certified(moved["k"]), abs=0.01)
-    front = pareto([(line.clean, line.certified(moved["k"])) for line in ranking])
-    assert moved["front"] == [ranking[i].name for i in front]
+    kept = unbeaten([(line.clean, line.certified(moved["k"])) for line in ranking])
+    assert moved["front"] == [ranking[i].name for i in kept]
     page.mouse.up()
     page.wait_for_function(f"location.search.includes('co_eps={moved['k']}')")
     settled(page)
@@ -305,8 +305,8 @@ def test_costs_are_an_axis(visit, ranking, axis):
     for line in ranking:
         assert shown[line.name]["x"] == pytest.approx(line.numbers[key])
     assert any(mark["published"] for mark in shown.values()) == (axis == "parameters")
-    front = pareto([(line.numbers[key], line.certified(36)) for line in ranking], high=False)
-    assert state(page)["front"] == [ranking[i].name for i in front]
+    kept = unbeaten([(line.numbers[key], line.certified(36)) for line in ranking], high=False)
+    assert state(page)["front"] == [ranking[i].name for i in kept]
 
 
 def test_latex_and_csv_are_files(visit):

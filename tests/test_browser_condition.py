@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from browser import MARKS, settled
+from cases import TWO
 
 from lipviz import condition
 
@@ -103,7 +104,7 @@ def test_dragging_t_outside_and_onto_the_edge(opened):
     page.wait_for_timeout(500)
     assert metric(page, "condition") == "fails" and "pokes out" in page.inner_text("[data-testid='stMain']")
     shown = call("state()")
-    G = condition.TWO.T @ condition.TWO
+    G = TWO.T @ TWO
     assert float(metric(page, "smallest eigenvalue")) == pytest.approx(
         condition.slack(G, np.array(shown["t"])), abs=1e-3
     )
@@ -154,7 +155,7 @@ def test_keys_move_t_and_do_not_stick_to_the_edge(opened):
     page.locator(f"{PICTURE} button", has_text="T to CPL").click()
     page.wait_for_url("**cd_edge=true**")
     settled(page)
-    top = condition.cpl(condition.TWO.T @ condition.TWO)
+    top = condition.cpl(TWO.T @ TWO)
     assert np.allclose(call("state()")["t"], top, rtol=1e-3)
     page.locator(f"{PICTURE} [aria-label='T']").focus()
     for _ in range(3):

@@ -72,7 +72,7 @@ def test_the_radius_in_the_browser_is_the_radius_in_float64(page):
         assert np.abs(np.array(net["radius"]) - reference).max() < 1e-9
         frame = trainings.stored(setup).frame
         assert frame.ops == net["ops"]
-        model = trainings.restored(setup)
+        model = trainings._session(trainings.STORED_SETUPS.index(setup)).model
         proved = certify(model, torch.tensor(at))
         assert np.abs(np.array(net["radius"]) - proved.radius.numpy()).max() < 1e-6
         assert net["label"] == proved.label.tolist()

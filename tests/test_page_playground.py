@@ -307,7 +307,7 @@ def test_the_first_steps_of_what_ships_can_be_made_again():
 def test_the_circles_of_the_liar_are_false_and_the_proved_ones_are_not():
     """The lesson of the third suggestion: constant 1 is a lie for Plain, its bound is not."""
     frame, points = trainings.stored(Setup(layer="plain")).frame, sample(*trainings.DEFAULT)
-    model = trainings.restored(Setup(layer="plain")).double()
+    model = trainings._session(trainings.STORED_SETUPS.index(Setup(layer="plain"))).model.double()
     random = np.random.default_rng(0)
     x, claimed = points.x[:50], radii(frame.ops, points.x[:50], 1)
     proved = radii(frame.ops, x, frame.lipschitz)

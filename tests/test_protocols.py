@@ -9,7 +9,7 @@ from shipped import CHECKPOINTS, NAMES, ROWS
 
 from lipviz import latex, runs
 from lipviz.protocols import Protocol, budget, differ, groups, protocol, seeds
-from lipviz.standings import attacks, certified_curve, measured, pareto, ranks, spearman, standings, unranked
+from lipviz.standings import attacks, certified_curve, measured, ranks, spearman, standings, unranked
 
 
 def test_the_rows_of_a_data_set_stand_in_one_ranking_and_the_best_runs_beside_it():
@@ -217,18 +217,6 @@ def test_runs_that_cannot_be_ranked_are_named(tmp_path):
     copied(tmp_path, "b", results=None)
     copied(tmp_path, "c")
     assert unranked(runs.find(tmp_path)) == [("a", "is stopped"), ("b", "has no results in its run.json")]
-
-
-def test_the_front_against_all_pairs():
-    generator = np.random.default_rng(0)
-    for high in (True, False):
-        points = [tuple(p) for p in generator.integers(0, 6, (12, 2)).astype(float)]
-        way = 1 if high else -1
-        beaten = [any(way * q[0] >= way * p[0] and q[1] >= p[1] and q != p for q in points) for p in points]
-        expected = {p for p, lost in zip(points, beaten, strict=True) if not lost}
-        kept = pareto(points, high)
-        assert {points[i] for i in kept} == expected
-        assert [points[i][0] for i in kept] == sorted(points[i][0] for i in kept)
 
 
 def test_ranks_and_their_correlation():

@@ -112,4 +112,6 @@ def test_what_cannot_be_verified_is_one_sentence(run, capsys):
     assert main(["verify", str(run.folder), "--data", "moons"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     (run.folder / "certificates.csv").unlink()
-    assert main(["verify", str(run.folder)]) == 2 and "has no certificates.csv: finish it with" in capsys.readouterr().err
+    assert (
+        main(["verify", str(run.folder)]) == 2 and "has no certificates.csv: finish it with" in capsys.readouterr().err
+    )
