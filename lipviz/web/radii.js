@@ -72,6 +72,7 @@ class RadiiPicture {
     this.band();
     data.runs.forEach((run, i) => this.curve(`curve ${run.name}`, run.kept, run.n, { stroke: this.colour(run), "stroke-width": i === data.one ? 3.2 : 1.7, "stroke-dasharray": run.dash }));
     data.runs.forEach((run, i) => this.points(run, i));
+    if (data.sub) this.word();
     data.runs.forEach((run, i) => this.steps(`bins ${run.name}`, share(run), this.colour(run), run.dash, i === data.one));
     this.steps("wrong", data.wrong.map((hits) => percent(hits, this.one.n)), look.text, "3 3", false);
     back.end();
@@ -165,6 +166,11 @@ class RadiiPicture {
     back.put("path", "low", { d: low, fill: "none", stroke: this.colour(one), "stroke-width": 1 });
     back.put("path", "attacked", { d: high, fill: "none", stroke: look.text, "stroke-width": 2, "stroke-dasharray": "7 4" });
     for (let k = Math.round(top / 10); k < top; k += Math.round(top / 5)) shape(back, `at ${k}`, "triangle", upper.x(k / 255), +this.y(beyond(sub.stands, k), sub.n), 4.5, { fill: look.text });
+  }
+  /** The name of the stripes where they are widest, over all marks. */
+  word() {
+    const { back, look, upper, data } = this, { sub, top } = data;
+    const halo = { stroke: look.paper, "stroke-width": 4, "paint-order": "stroke" };
     const between = Array.from({ length: top + 1 }, (_, k) => beyond(sub.stands, k) - beyond(sub.kept, k)), widest = between.indexOf(Math.max(...between));
     const middle = percent(beyond(sub.stands, widest) + beyond(sub.kept, widest), 2 * sub.n), seen = upper.ky * percent(between[widest], sub.n) > 16;
     const free = Math.abs(widest - this.k) * upper.kx / 255 > 45; // the line of eps is not drawn over the word
