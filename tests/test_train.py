@@ -216,6 +216,18 @@ def test_a_focus_asks_less_of_inputs_that_are_right():
     assert float(loss.detach()) == 0 and torch.equal(far.grad, torch.zeros(1, 3))
 
 
+@pytest.mark.parametrize("focus,u,t,expected", [(0.0, math.sqrt(2), 0.25, [1.054, 1.051, 1.032, 0.949, 0.489]),
+                                                (5.0, 2.0, 0.75, [1.196, 1.269, 1.349, 1.386, 1.277])])  # fmt: skip
+def test_how_hard_the_losses_pull(focus, u, t, expected):
+    """l2 norm of the gradient over ten logits, nine of them equal and m below: of AOL's loss and of logit annealing."""
+    found = []
+    for m in (0.0, 0.5, 1.0, math.sqrt(2), 2.0):
+        s = torch.tensor([[m, *[0.0] * 9]], dtype=torch.float64, requires_grad=True)
+        offset_cross_entropy(s, torch.tensor([0]), u, t, focus).backward()
+        found.append(float(s.grad.norm()))
+    assert found == pytest.approx(expected, abs=6e-4)
+
+
 @pytest.mark.parametrize("start", ["orthogonal", "identity", "gaussian"])
 def test_weights_start_as_asked(tmp_path, start):
     source = small()
