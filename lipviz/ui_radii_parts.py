@@ -29,7 +29,7 @@ def gallery(item: Shown) -> "Gallery | None":
     stamp = ui.stamp(item.run, "certificates.csv")
     found = _gallery(str(item.run.folder), item.run.name, stamp, os.environ.get("LIPVIZ_DATA", ""))
     if isinstance(found, str):
-        st.info(ui.sentence(found), icon=":material/image_not_supported:")
+        st.caption(f":material/image_not_supported: {ui.sentence(found)}")  # for whoever runs the server
         return None
     return found
 

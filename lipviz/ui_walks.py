@@ -52,17 +52,18 @@ def verdict(answer: "Answer", walk: "Walk", step: int) -> tuple[str, str, str, s
     from lipviz.digits import rounded_down
 
     size, first = float(walk.size[step]), literal(answer.label)
+    changed, inside = outcome(answer, walk, step)
     name, radius = literal(answer.run.name), f"the certified radius {rounded_down(answer.radius)}"
     if size == 0:
         return ":material/image:", "gray", "Unchanged", f"{name} says **{first}**."
-    if walk.label[step] == walk.label[0]:
-        if size < answer.radius:
+    if not changed:
+        if inside:
             words = f"{name} says **{first}**, as it must: {size:.3f} is inside {radius}."
             return ":material/verified:", "green", "Certified", words
         words = f"{name} still says **{first}**; {size:.3f} is outside {radius}, so this is not proven."
         return ":material/help:", "orange", "Holds, not proven", words
     now = literal(answer.run.class_name(int(walk.label[step])))
-    if size < answer.radius:
+    if inside:
         words = f"{name} says **{now}** instead of {first} inside {radius}. {BUG}."
         return ":material/bug_report:", "red", "Must not be", words
     words = f"{name} says **{now}** instead of {first}; {size:.3f} is outside {radius}."
@@ -84,19 +85,26 @@ def pictures(answer: "Answer", walk: "Walk", step: int, way: str) -> None:
         ui_pictures.compare(answer, after, shown, answer.run.class_name(label), noise)
 
 
+MEANING = {  # (changed, inside the radius)
+    (False, True): "same answer, as proven",
+    (False, False): "same answer, outside the proof",
+    (True, False): "other answer, outside the proof",
+    (True, True): "other answer inside the radius: please report this as a bug",
+}
+
+
+def outcome(answer: "Answer", walk: "Walk", step: int) -> tuple[bool, bool]:
+    """Whether the answer has changed, and whether its picture is inside the certified radius still."""
+    return bool(walk.label[step] != walk.label[0]), bool(walk.size[step] < answer.radius)
+
+
 def changes(answers: Sequence["Answer"], walks: Sequence["Walk"], step: int) -> list[dict[str, Any]]:
     """A row for each network: what it answers to its own changed picture, and whether that was proven."""
     from lipviz.digits import rounded_down
 
     rows = []
     for answer, walk in zip(answers, walks, strict=True):
-        changed, inside = walk.label[step] != walk.label[0], walk.size[step] < answer.radius
-        meaning = {
-            (False, True): "same answer, as proven",
-            (False, False): "same answer, outside the proof",
-            (True, False): "other answer, outside the proof",
-            (True, True): "other answer inside the radius: please report this as a bug",
-        }[bool(changed), bool(inside)]
+        meaning = MEANING[outcome(answer, walk, step)]
         row: dict[str, Any] = {"network": answer.run.name, "answer now": answer.run.class_name(int(walk.label[step]))}
         row |= {"what it means": meaning, "size after clipping": float(f"{walk.size[step]:.3f}")}
         rows.append(row | {"certified radius": rounded_down(answer.radius)})
@@ -122,17 +130,19 @@ def csv(answers: Sequence["Answer"], walks: Sequence["Walk"]) -> str:
     return as_csv(["network", "certified_radius", "found_by", "size", "margin", "answer"], rows)
 
 
-def notice(rows: Sequence[dict[str, Any]], step: int, way: str, seen: str) -> str:
-    """What to look at, in the state the page is in; the pictures are those of the network `seen`."""
-    fallen = [literal(row["network"]) for row in rows if row["what it means"].startswith("other")]
-    kept = [literal(row["network"]) for row in rows if row["what it means"].startswith("same")]
+def notice(answers: Sequence["Answer"], walks: Sequence["Walk"], focus: int, step: int, way: str) -> str:
+    """What to look at, in the state the page is in; the pictures are those of the network `focus`."""
+    found = [outcome(answer, walk, step) for answer, walk in zip(answers, walks, strict=True)]
+    names = [literal(answer.run.name) for answer in answers]
+    fallen = [name for name, (changed, _) in zip(names, found, strict=True) if changed]
+    kept = [name for name in names if name not in fallen]
     if step == 0:
         return "Nothing is changed yet. Move the slider until the first answer falls."
-    if all("as proven" in row["what it means"] for row in rows):
+    if all(each == (False, True) for each in found):
         return "This size is inside every certified radius: no change of this size, of any kind, can alter an answer."
     if fallen and kept:
         lost, held = listed(fallen), listed(kept)
-        look = "Look at the picture above" if literal(seen) == fallen[0] else f"Choose {fallen[0]} under *Seen by*"
+        look = "Look at the picture above" if names[focus] == fallen[0] else f"Choose {fallen[0]} under *Seen by*"
         return f"{lost} changed the answer, {held} did not. {look}: can you see the change?"
     if fallen:
         return "Outside the radius nothing is promised, and here the answer changed. Can you see why in the picture?"

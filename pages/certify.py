@@ -61,7 +61,7 @@ ui_tries.go_there(answers)
 ui_tries.report(answers)
 ui_pictures.stable(answers)
 with ui_page.part("notice"):
-    ui.notice(ui_walks.notice(rows, step, way, answers[focus].run.name))
+    ui.notice(ui_walks.notice(answers, walks, focus, step, way))
 with ui_page.part("chips"):
     ui.try_this(TRY, "ci")
 with ui_page.part("numbers"):
