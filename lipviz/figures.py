@@ -92,7 +92,7 @@ def margin_line(
     """
     x, y = np.asarray(radii, dtype=float), np.asarray(margins, dtype=float)
     palette, end = DARK if dark else LIGHT, max(float(x.max()), 1.3 * radius)
-    fig = figure(dark, 380, "size of the perturbation (l2, pixels in [0, 1])", "margin of the prediction")
+    fig = figure(dark, 380, "size of the change (l2, pixels in [0, 1])", "margin of the answer")
     fig.add_scatter(
         x=[0.0, radius] if proof is None else np.asarray(proof[0]),
         y=[y[0], 0.0] if proof is None else np.asarray(proof[1]),

@@ -271,11 +271,20 @@ def literal(text: str) -> str:
     return re.sub(r"([^\w\s]|_)", r"\\\1", " ".join(text.split()))
 
 
+def data_names(found: Sequence["Run"]) -> list[str]:
+    """The data sets of the runs, CIFAR-10 and MNIST first."""
+    return sorted({run.data_name for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
+
+
+def by_layer(found: Sequence["Run"]) -> dict[str, str]:
+    """Layer -> name of the first run of it."""
+    return {run.spec.layer: run.name for run in reversed(found)}
+
+
 def preferred(found: Sequence["Run"], layers: Sequence[str] = ("sll", "plain")) -> list[str]:
     """Names of the runs to open with: one of each of `layers` on the same data, CIFAR-10 and MNIST first."""
-    data = sorted({run.data_name for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
-    same = [run for run in found if data and run.data_name == data[0]]
-    first = {run.spec.layer: run.name for run in reversed(same)}
+    same = [run for run in found if run.data_name == data_names(found)[0]]
+    first = by_layer(same)
     return [first[layer] for layer in layers if layer in first] or [run.name for run in same[:1]]
 
 

@@ -48,7 +48,7 @@ def begin(title: str) -> None:
 
 def _top(title: str) -> None:
     st.title(title)
-    hidden = [part for part in PARTS if part in st.query_params.get("hide", "").split(",")]
+    hidden = [part for part in PARTS if hides(part)]
     if hidden:
         rules = "".join(f'[class*="st-key-part_{part}"] {{ display: none }}' for part in hidden)
         st.html(f"<style>{rules}</style>")
@@ -58,6 +58,11 @@ def _top(title: str) -> None:
     ui_course.banner(st.query_params.get("lesson", ""))
     if st.query_params.get("v", VERSION) != VERSION:
         st.caption("This link was made for another version of lipviz: what this one does not know was left out.")
+
+
+def hides(part: str) -> bool:
+    """Whether the address, that of a lesson, hides this part of the page."""
+    return part in st.query_params.get("hide", "").split(",")
 
 
 def part(name: str, key: str = "") -> "st.delta_generator.DeltaGenerator":

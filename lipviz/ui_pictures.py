@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from lipviz import ui_batch
-from lipviz.ui import all_runs, certifier, literal, preferred
+from lipviz.ui import all_runs, by_layer, certifier, data_names, literal, preferred
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,9 +152,8 @@ def side_by_side(found: Sequence["Run"]) -> list[str]:
 
     The constrained one is the best of the zoo where it is there.
     """
-    names = sorted({run.data_name for run in found}, key=lambda name: (name not in ("cifar10", "mnist"), name))
-    for name in names:
-        first = {run.spec.layer: run.name for run in reversed(found) if run.data_name == name}
+    for name in data_names(found):
+        first = by_layer([run for run in found if run.data_name == name])
         best = [run.name for run in found if run.name == f"{name}-best"]
         held = [first[layer] for layer in ("sll", "cayley", "aol", *first) if layer in first and layer != "plain"]
         if held and "plain" in first:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from lipviz import ui, ui_canvas
+from lipviz import ui, ui_canvas, ui_page
 
 if TYPE_CHECKING:
     from lipviz.radii import Curves, Sandwich
@@ -64,7 +64,7 @@ def data_names(found: Sequence["Run"]) -> list[str]:
 def default(same: Sequence["Run"]) -> list[str]:
     """Names of the runs to open with: the best one, and one of each of a few families."""
     best = [run.name for run in same if run.name.endswith("-best")]
-    first = {run.spec.layer: run.name for run in reversed(same) if run.name not in best}
+    first = ui.by_layer([run for run in same if run.name not in best])
     few = [*best, *(first[row] for row in DEFAULT if row in first)]
     return few if len(few) > 1 else [run.name for run in same[:6]]
 
@@ -179,7 +179,7 @@ def picture(shown: Sequence[Shown], one: Shown, k: int, between: tuple[int, int]
         "bound": "" if (bound := constant(run)) is None else rounded_up(bound),
         "measured": "" if sub is None or (low := radii.measured(one.found, sub)) is None else rounded_down(low, 4),
         "used": used(one),
-        "numbers": "numbers" not in st.query_params.get("hide", "").split(","),
+        "numbers": not ui_page.hides("numbers"),
     }
     ui_canvas.mount("radii", data, KEY, on_eps_change=moved, on_range_change=brushed)
 
