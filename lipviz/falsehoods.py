@@ -25,6 +25,9 @@ from lipviz.samples import load
 
 SIZES = 31  # of the spheres that a search walks through
 GROWTH = 1.25  # from one to the next
+INWARDS = 0.96  # the same on the way back, in finer steps
+CELLS = 32  # of the line to the picture that is looked at, each round one of those before
+DRAWN = 1.4  # so many times the way to what was found is drawn
 AGREES = 1e-6  # a claim that agrees with the certified radius to six digits is as true as it
 SURE = 1e-8  # lead of the other answer at which a search is content
 MATRICES = (nn.Linear, nn.Conv2d, Padded, PaddedTranspose, CircularConv)
@@ -122,7 +125,7 @@ def search(
     else:
         return _found(model, x, z[0], label, steps)
     while steps < 4 * SIZES:  # inwards
-        size = 0.96 * float((z - start).norm())
+        size = INWARDS * float((z - start).norm())
         nearer = _lower(model, start, _lower(model, start, z, label, size), label, size)
         steps += 2
         if not _other(model, nearer, label, sure).any():
@@ -130,7 +133,7 @@ def search(
         z = nearer
     low, high = 0.0, 1.0
     for _ in range(rounds):
-        t = torch.linspace(low, high, 33, dtype=torch.float64)[1:]
+        t = torch.linspace(low, high, CELLS + 1, dtype=torch.float64)[1:]
         k = int(_other(model, _between(start, z, t), label, sure).int().argmax())
         low, high = (float(t[k - 1]) if k else low), float(t[k])
     return _found(model, x, _between(start, z, torch.tensor([high], dtype=torch.float64))[0], label, steps)
@@ -166,7 +169,7 @@ def _other(model: nn.Module, x: Float[Tensor, "n c h w"], label: int, sure: floa
 
 @torch.no_grad()
 def _found(model: nn.Module, x: Tensor, z: Tensor, first: int, steps: int) -> Found:
-    points = _between(x[None], z[None], torch.linspace(0, 1.4, 43, dtype=torch.float64))
+    points = _between(x[None], z[None], torch.linspace(0, DRAWN, 43, dtype=torch.float64))
     sizes, margins = (points - x).flatten(1).norm(dim=1), margin(model(points), first)
     kept = torch.cat([torch.tensor([True]), sizes.diff() > 0])  # where all of it is clipped it goes no further
     label, _ = _lead(model, z[None])

@@ -21,7 +21,7 @@ from lipviz.certify import Certifier
 from lipviz.pictures import data_uri
 from lipviz.provenance import revision
 from lipviz.runs import Run
-from lipviz.verify import ABOVE, EXACT, NEAR, TINY, Finding
+from lipviz.verify import ABOVE, CLOSE, EXACT, NEAR, Finding
 
 BESIDE = {"picture", "notes"}  # what the command line adds: about the file that the picture came from
 
@@ -116,8 +116,8 @@ def _check(said: Mapping[str, Any], run: Run, certifier: Certifier, pixels: np.n
     text = f"The bounds of the {len(now['layers'])} layers{which} are those of the weights."
     yield Finding(holds, text if named else "The certificate is about other layers than the network has.")
     a, b = np.array(said["logits"], dtype=float), np.array(now["logits"])
-    same = a.shape == b.shape and bool(np.allclose(a, b, rtol=EXACT, atol=TINY)) and said["index"] == now["index"]
-    same = same and said["label"] == now["label"] and math.isclose(said["margin"], now["margin"], abs_tol=TINY)
+    same = a.shape == b.shape and bool(np.allclose(a, b, rtol=EXACT, atol=CLOSE)) and said["index"] == now["index"]
+    same = same and said["label"] == now["label"] and math.isclose(said["margin"], now["margin"], abs_tol=CLOSE)
     same = same and said["error_of_logits"] >= now["error_of_logits"] * (1 - EXACT)
     yield Finding(same, f"The network answers {now['label']}{'' if same else ', with other logits or in other words'}.")
     radius = now["radius"]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, Shaped, UInt8
 from torch import Tensor
 
 from lipviz.certify import Certifier, in_unit
@@ -31,6 +31,8 @@ PRESS = 10  # attempts at a time
 MOST = 1000  # of one network on one picture
 HALVINGS = 12  # of the way from the picture to a break, once one is found
 KEPT = 5  # points below the line that are kept whole
+RATE = (0.02, 0.3)  # by how much the sphere changes in a step, in the last and the first: coarse, then fine
+STEP = (0.05, 1.0)  # gradient steps in units of the sphere, in the last and the first
 _ROUNDING = 1 + 1e-12  # a norm is a sum of squares
 
 
@@ -129,7 +131,7 @@ class Target:
         return self._between(z, fallen)
 
     def _between(self, z: Tensor, t: Tensor) -> Tensor:
-        return self.x + t[:, None, None, None] * (z - self.x)
+        return self.x + _wide(t) * (z - self.x)
 
 
 def attempts(
@@ -208,14 +210,19 @@ def _search(
             length = g.flatten(1).norm(dim=1)
             if eps is None:  # where the margin would be 0 if the network were linear
                 eps = (size + aimed.clamp_min(0) / length.clamp_min(1e-12)).clamp(1e-6, math.sqrt(d))
-            rate = 0.02 + 0.28 * turn
+            rate, step_size = (last + (first - last) * turn for last, first in (RATE, STEP))
             eps = torch.where(broken, torch.minimum(eps, size) * (1 - rate), eps * (1 + rate)).clamp(1e-9, math.sqrt(d))
-            g = torch.where((length > 0)[:, None, None, None], g, -noise)  # flat here: no better choice
-            down = g / g.flatten(1).norm(dim=1)[:, None, None, None]
-            z = on_sphere(x, z - x - (eps * (0.05 + 0.95 * turn))[:, None, None, None] * down, eps)
+            g = torch.where(_wide(length > 0), g, -noise)  # flat here: no better choice
+            down = g / _wide(g.flatten(1).norm(dim=1))
+            z = on_sphere(x, z - x - _wide(eps * step_size) * down, eps)
     broken = best_key[:, 0] == 0
     best[broken] = target.shortened(best[broken])
     return best, lowest
+
+
+def _wide(v: Shaped[Tensor, " n"]) -> Shaped[Tensor, "n 1 1 1"]:
+    """One number for each picture."""
+    return v[:, None, None, None]
 
 
 def _seeded(number: int) -> torch.Generator:

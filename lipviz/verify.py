@@ -20,7 +20,7 @@ from lipviz.runs import MARKS, Certificates, Run, RunError, table
 EXACT = 2e-6  # relative: certificates.csv keeps seven digits, rounded down; another machine sums in another order
 ABOVE = 1e-8  # relative, of what would promise more: older runs kept nine digits, rounded to the nearest
 NEAR = 1e-12  # absolute, with it: the rounding of logits, where the margin is small
-TINY = 1e-9  # absolute, of margins and radii
+CLOSE = 1e-9  # absolute, of margins, radii and shares
 FLOAT32 = 1e-6  # absolute, of radii in attacks.npz: it may be of pixels that were rounded to float32
 
 
@@ -79,7 +79,7 @@ def _shares(run: Run, rows: Certificates) -> Finding:
     wrong = [
         f"{name} is {b:.9g}, run.json says {a}"
         for name, a, b in zip(names, said, now, strict=True)
-        if not isinstance(a, int | float) or not abs(a - b) <= TINY  # NaN agrees with nothing
+        if not isinstance(a, int | float) or not abs(a - b) <= CLOSE  # NaN agrees with nothing
     ]
     text = (
         f"By certificates.csv {'; '.join(wrong)}." if wrong else "run.json and certificates.csv give the same shares."
@@ -116,7 +116,7 @@ def recomputed(
 
 
 def _close(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"]) -> np.ndarray:
-    return np.isclose(a, b, rtol=EXACT, atol=TINY)
+    return np.isclose(a, b, rtol=EXACT, atol=CLOSE)
 
 
 def _attacked(run: Run, rows: Certificates) -> Iterator[Finding]:
