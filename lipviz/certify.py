@@ -83,9 +83,8 @@ class Certifier:
 
     def __init__(self, model: nn.Module, input_shape: tuple[int, ...]) -> None:
         self.input_shape = tuple(input_shape)
-        self.weights_sha256 = str(
-            getattr(model, "weights_sha256", "")
-        )  # of the file they were read from, by `Run.model`
+        # of the file that the weights were read from, by `Run.model`
+        self.weights_sha256 = str(getattr(model, "weights_sha256", ""))
         self.frozen = freeze64(model, self.input_shape)
         self.bound: Bound = bound_frozen(self.frozen, self.input_shape)
         self.steps = steps(self.frozen, self.bound.layers)
