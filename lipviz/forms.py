@@ -247,12 +247,14 @@ def started(model: nn.Module, start: str, seed: int = 0) -> nn.Module:
     """
     if start not in STARTS:
         raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+    if start == "orthogonal":
+        return model
     scaled = [module for module in model.modules() if isinstance(module, Scaled) and module.rule]
-    if start != "orthogonal" and not scaled:
+    if not scaled:
         raise ValueError(f"only layers that a rule scales, as in 'aol', can start {start!r}: use 'orthogonal'")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for layer in scaled if start != "orthogonal" else ():
+        for layer in scaled:
             W, op = layer.weight, layer.op
             if start == "gaussian":
                 W.normal_(generator=generator)

@@ -91,8 +91,9 @@ class Attacks:
     @property
     def tightness(self) -> np.ndarray:
         """Certified radius / smallest distance found, 0 where none was."""
-        known = np.isfinite(self.smallest) & (self.smallest > 0)
-        return np.divide(self.radius, self.smallest, out=np.zeros_like(self.radius), where=known)
+        distance = self.smallest
+        known = np.isfinite(distance) & (distance > 0)
+        return np.divide(self.radius, distance, out=np.zeros_like(self.radius), where=known)
 
 
 @dataclass(frozen=True)

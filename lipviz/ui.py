@@ -283,7 +283,8 @@ def by_layer(found: Sequence["Run"]) -> dict[str, str]:
 
 def preferred(found: Sequence["Run"], layers: Sequence[str] = ("sll", "plain")) -> list[str]:
     """Names of the runs to open with: one of each of `layers` on the same data, CIFAR-10 and MNIST first."""
-    same = [run for run in found if run.data_name == data_names(found)[0]]
+    first_data = data_names(found)[:1]
+    same = [run for run in found if run.data_name in first_data]
     first = by_layer(same)
     return [first[layer] for layer in layers if layer in first] or [run.name for run in same[:1]]
 
